@@ -37,7 +37,7 @@ def ensure_environment(pins: Path) -> Path:
             "--no-warn-script-location", "--upgrade", "--target", str(tool), "-r", str(pins.parent / "uv.txt"))  # fmt: skip
     if not python.exists():
         run(str(uv), "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(ENVIRONMENT))
-    run(str(uv), "pip", "install", "--quiet", "--require-hashes", "--python", str(python), "-r", str(pins))
+    run(str(uv), "pip", "install", "--quiet", "--compile-bytecode", "--require-hashes", "--python", str(python), "-r", str(pins))
     stamp.write_text(digest)
     return python
 
