@@ -37,7 +37,9 @@ def ensure_environment(pins: Path) -> Path:
             "--no-warn-script-location", "--upgrade", "--target", str(tool), "-r", str(pins.parent / "uv.txt"))  # fmt: skip
     if not python.exists():
         run(str(uv), "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(ENVIRONMENT))
-    run(str(uv), "pip", "install", "--quiet", "--compile-bytecode", "--require-hashes", "--python", str(python), "-r", str(pins))
+    run(str(uv), "pip", "install", "--quiet", "--require-hashes", "--python", str(python), "-r", str(pins))
+    # Some machines forbid writing bytecode at import; without it every start costs seconds.
+    subprocess.run([str(python), "-m", "compileall", "-q", "-j", "0", str(ENVIRONMENT)], check=False)
     stamp.write_text(digest)
     return python
 
