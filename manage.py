@@ -38,8 +38,9 @@ def ensure_environment(pins: Path) -> Path:
     if not python.exists():
         run(str(uv), "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(ENVIRONMENT))
     run(str(uv), "pip", "install", "--quiet", "--require-hashes", "--python", str(python), "-r", str(pins))
-    # Some machines forbid writing bytecode at import; without it every start costs seconds.
-    subprocess.run([str(python), "-m", "compileall", "-q", "-j", "0", str(ENVIRONMENT)], check=False)
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        # Bytecode is then never written at import, and every start would cost seconds.
+        subprocess.run([str(python), "-m", "compileall", "-q", "-j", "0", str(ENVIRONMENT)], check=False)
     stamp.write_text(digest)
     return python
 
