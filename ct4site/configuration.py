@@ -11,8 +11,10 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import filelock
 from django.core.exceptions import ImproperlyConfigured
 
 TRUE_WORDS = {"1", "true", "yes", "on"}
@@ -124,9 +126,11 @@ def read(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     if values["CT4_ENV"] == "production":
         if values["CT4_DEBUG"]:
             faults.append("CT4_DEBUG must not be on in production.")
-        if not environ.get("CT4_SECRET_KEY"):
+        if not values["CT4_SECRET_KEY"]:
             faults.append("CT4_SECRET_KEY is missing; production needs one of at least 50 random characters.")
-        if not environ.get("CT4_ALLOWED_HOSTS"):
+        if "*" in values["CT4_ALLOWED_HOSTS"]:
+            faults.append("CT4_ALLOWED_HOSTS must name hosts in production, * admits any.")
+        if not values["CT4_ALLOWED_HOSTS"] or not environ.get("CT4_ALLOWED_HOSTS", "").strip():
             faults.append("CT4_ALLOWED_HOSTS is missing; production needs the host names it answers to.")
     secret = values["CT4_SECRET_KEY"]
     if secret and (len(secret) < 50 or len(set(secret)) < 5 or secret.startswith("django-insecure")):
@@ -136,16 +140,26 @@ def read(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     return values
 
 
-def local_secret_key(home: Any) -> str:
-    """Return the secret key of this installation, made on first use and kept in the data folder."""
+def local_secret_key(home: Path) -> str:
+    """Return the secret key of this installation, made on first use and kept in the data folder.
+
+    Takes the home folder. Raises ``ImproperlyConfigured`` when that folder cannot be used.
+    """
     path = home / "secret_key"
-    if not path.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(secrets.token_urlsafe(64))
-    return str(path.read_text(encoding="ascii").strip())
+    try:
+        if not path.exists():
+            home.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(home / "lock"):  # two processes may start first at once
+                if not path.exists():
+                    unfinished = home / "secret_key.new"
+                    unfinished.unlink(missing_ok=True)
+                    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                        file.write(secrets.token_urlsafe(64))
+                    unfinished.replace(path)
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"CT4 cannot start. The folder {home} cannot be used ({error.strerror}); "
+            "set CT4_HOME to a folder of your own. See docs/configuration.md."
+        ) from error

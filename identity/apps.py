@@ -1,9 +1,19 @@
-"""Identity: see docs/architecture.md for what belongs here."""
+"""Identity: who is who. Source records, drivers index, persons, links, unmatched, origin, lead events."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
+
+from ct4site import audit
 
 
 class IdentityConfig(AppConfig):
     name = "identity"
     verbose_name = _("Identity")
+
+    def ready(self) -> None:
+        from identity import jobs  # noqa: F401  registers its jobs
+
+        audit.register("canon", "identity_links", key="id", undo_order=10)
+        audit.register("canon", "identity_unmatched", key="id", undo_order=20)
+        audit.register("canon", "identity_origin", key="person_key", undo_order=30)
+        audit.register("canon", "identity_registry", key="person_key", undo_order=40)

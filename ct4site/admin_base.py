@@ -1,0 +1,385 @@
+"""Base classes of the admin's screens: lists that stay fast, pages that cannot write, search by any format.
+
+A screen of rules is read-only (architecture.md, "Views are read-only by construction"); a decision is an operation
+behind its own permission. Origin of the refusals below: reliability.md 3 (items 9 to 11), F2, F5, F6, F16, F25, F27.
+"""
+
+import contextlib
+import datetime
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg2.errors
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import BadRequest, ValidationError
+from django.db import DataError, OperationalError, connection, models, transaction
+from django.db.models import BooleanField, F, Func, Q, QuerySet, TextField, Value
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils import dateformat, timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ct4site.paginators import CappedPaginator, Keyset
+
+LIMA = ZoneInfo("America/Lima")
+AFTER_VAR, BEFORE_VAR = "after", "before"
+LONGEST_SEARCH = 200
+NOTHING = "–"
+
+# --- lists ----------------------------------------------------------------------------------------
+
+
+class KeysetChangeList(ChangeList):
+    """The admin's list, paged by position: a deep page costs what the first one costs, no row is counted twice."""
+
+    is_keyset = True
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet:
+        for name in (AFTER_VAR, BEFORE_VAR):
+            # Out of the parameters, so that a filter, a search or a sort starts again on its first page.
+            self.params.pop(name, None)
+            self.filter_params.pop(name, None)
+        return super().get_queryset(request, exclude_parameters)
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet) -> list[Any]:
+        ordering = list(super().get_ordering(request, queryset))
+        if len(ordering) > 1 and ordering[-1] == "-pk":
+            before = ordering[-2]
+            if not (before.descending if hasattr(before, "descending") else str(before).startswith("-")):
+                # One direction for all terms, so that one index (term, key) serves the page.
+                ordering[-1] = "pk"
+        return ordering
+
+    def get_results(self, request: HttpRequest) -> None:
+        self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
+        rows, earlier, later = Keyset(self.queryset, self.list_per_page).page(
+            after=self._key(request, AFTER_VAR), before=self._key(request, BEFORE_VAR)
+        )
+        if not (earlier or later):
+            self.paginator.counted = len(rows)
+        self.result_list = rows
+        self.result_count = self.paginator.count
+        self.show_full_result_count = False
+        self.full_result_count = None
+        self.show_admin_actions = True
+        self.can_show_all = False
+        self.multi_page = earlier or later
+        self.first_url = self.get_query_string()
+        self.previous_url = self.get_query_string({BEFORE_VAR: str(rows[0].pk)}) if earlier and rows else ""
+        if earlier and not rows:
+            self.previous_url = self.first_url
+        self.next_url = self.get_query_string({AFTER_VAR: str(rows[-1].pk)}) if later else ""
+
+    def _key(self, request: HttpRequest, name: str) -> Any:
+        raw = request.GET.get(name)
+        if raw is None:
+            return None
+        try:
+            return self.lookup_opts.pk.to_python(raw)
+        except (ValidationError, ValueError):
+            return None
+
+
+@dataclass
+class Section:
+    """A table below the fields of a detail page: a title, the column headings, and rows of cells."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]] = field(default_factory=list)
+    has_more: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        columns: Mapping[str, Callable[[Any], Any]],
+        queryset: QuerySet,
+        limit: int = 200,
+    ) -> "Section":
+        """Make a section of at most ``limit`` objects of a queryset; ``columns`` maps a heading to a cell's function."""
+        found = list(queryset[: limit + 1])
+        rows = [[_shown(cell(item)) for cell in columns.values()] for item in found[:limit]]
+        return cls(title=title, columns=list(columns), rows=rows, has_more=len(found) > limit)
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """A screen to look at: no adding, changing or deleting, and no question beyond what it declares.
+
+    ``purpose`` is the sentence shown on the home page and above the list; ``get_sections`` adds tables to the detail
+    page. An action must name its ``permissions``, or it is not offered at all: without them it would run for anybody
+    who may look (reliability.md 3, item 10).
+    """
+
+    purpose: Any = ""
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_max_show_all = 0
+    view_on_site = False
+    change_form_template = "ct4/read_only_form.html"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return KeysetChangeList
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Return the list, or raise BadRequest (400) for a filter, sort or search that cannot be read."""
+        if any("\x00" in text for name, values in request.GET.lists() for text in (name, *values)):
+            raise BadRequest("The address holds a NUL character.")
+        try:
+            with transaction.atomic():
+                return super().get_changelist_instance(request)
+        except (IncorrectLookupParameters, DataError) as error:
+            raise BadRequest("A filter of this list cannot be read.") from error
+        except OperationalError as error:
+            if isinstance(error.__cause__, psycopg2.errors.QueryCanceled):
+                raise BadRequest("This search takes too long.") from error
+            raise
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        return None if "\x00" in object_id else super().get_object(request, object_id, from_field)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        return {
+            name: action
+            for name, action in super().get_actions(request).items()
+            if action is not None and getattr(action[0], "allowed_permissions", None)
+        }
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Allow declared filters and the exact key, nothing else.
+
+        The stock rule allows every lookup on every column of the model's own table, which answers
+        ``?phone__startswith=`` for a person who is shown no phone (reliability.md 3, item 9).
+        """
+        allowed = {"pk", "pk__exact", "pk__in"}
+        for item in self.get_list_filter(request) if request is not None else self.list_filter:
+            if isinstance(item, type):
+                allowed.add(getattr(item, "parameter_name", ""))
+                continue
+            name = str(item[0] if isinstance(item, (tuple, list)) else item)
+            comparisons = ("exact", "in", "isnull", "gt", "gte", "lt", "lte", "isempty")
+            allowed |= {name, *(f"{name}__{comparison}" for comparison in comparisons)}
+            allowed |= {f"{name}__{key}__exact" for key in ("id", "pk", *self._target(name))}
+        return lookup in allowed
+
+    def _target(self, name: str) -> tuple[str, ...]:
+        names = {item.name: item for item in self.opts.get_fields()}
+        related = getattr(names.get(name), "target_field", None)
+        return (related.name,) if related is not None else ()
+
+    def get_sections(self, request: HttpRequest, obj: Any) -> Iterable[Section]:
+        """Return the tables below the fields of one object's page; none unless overridden."""
+        return ()
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        context["sections"] = list(self.get_sections(request, obj)) if obj is not None else []
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+
+# --- search ---------------------------------------------------------------------------------------
+
+Search = Callable[[Mapping[str, Any]], Any]
+
+
+def classify_query(text: str) -> dict[str, Any]:
+    """Return what a search text may be, as comparison keys: only those that it can be are in the answer.
+
+    Keys: ``text`` (trimmed), ``integer``, ``uuid``, and from the one place of normalisation, in one SQL call,
+    ``phone``, ``license``, ``plate``, ``name`` and ``words``, the name's words without particles (domain.md 4.5).
+    A NUL and anything after 200 characters is dropped.
+    """
+    text = text.replace("\x00", "").strip()[:LONGEST_SEARCH]
+    if not text:
+        return {}
+    found: dict[str, Any] = {"text": text}
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        found["integer"] = int(text)
+    with contextlib.suppress(ValueError):
+        found["uuid"] = uuid.UUID(text)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select canon.normalize_phone(raw), canon.normalize_license(raw), canon.normalize_plate(raw),"
+            " canon.normalize_name(raw), canon.name_tokens(canon.normalize_name(raw))"
+            " from (select %s::text as raw) as typed",
+            [text],
+        )
+        keys = zip(("phone", "license", "plate", "name", "words"), cursor.fetchone(), strict=True)
+    return found | {name: key for name, key in keys if key}
+
+
+def key_search(column: str, key: str) -> Search:
+    """Return a search for rows whose ``column`` equals the text's ``key`` (a name of ``classify_query``)."""
+
+    def search(keys: Mapping[str, Any]) -> Q | None:
+        return Q(**{column: keys[key]}) if key in keys else None
+
+    return search
+
+
+def word_search(column: str, is_array: bool = False) -> Search:
+    """Return a search for rows whose name holds all words of the text, in any order.
+
+    ``column`` is a normalised name, or with ``is_array`` an array of its words. A GIN index on
+    ``string_to_array(<column>, ' ')``, or on the array, serves it.
+    """
+    words = ArrayField(TextField())
+    owned = F(column) if is_array else Func(F(column), Value(" "), function="string_to_array", output_field=words)
+
+    def search(keys: Mapping[str, Any]) -> Any:
+        return Contains(owned, Value(keys["words"], words)) if "words" in keys else None
+
+    return search
+
+
+class Contains(Func):
+    """One array contains all elements of another, as a condition."""
+
+    template = "(%(expressions)s)"
+    arg_joiner = " @> "
+    output_field = BooleanField()
+
+
+class SearchMixin(admin.ModelAdmin):
+    """Search of a list by what people type: a phone in any format, a licence, a plate, a name in any word order.
+
+    ``searches`` holds functions from the keys of ``classify_query`` to a condition, or None when the text cannot be
+    what they look for; a row is found when any of them finds it.
+    """
+
+    searches: Sequence[Search] = ()
+    search_help_text = gettext_lazy("Phone, licence, plate or name")
+
+    def get_searches(self, request: HttpRequest) -> Sequence[Search]:
+        """Return the searches this user may make; override it to keep personal data out of some roles' reach."""
+        return self.searches
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        # The admin shows its search box when there are search fields; the searching itself is ours.
+        return ("pk",) if self.get_searches(request) else ()
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        if not search_term.strip():
+            return queryset, False
+        keys = classify_query(search_term)
+        conditions = [found for search in self.get_searches(request) if (found := search(keys)) is not None]
+        if not conditions:
+            return queryset.none(), False
+        return queryset.filter(reduce(or_, (Q(condition) for condition in conditions))), False
+
+
+# --- display --------------------------------------------------------------------------------------
+
+TONES = {
+    "good": {"COMPLETED", "RESOLVED", "LINKED", "HIGH", "ACTIVE", "OK", "ELIGIBLE", "PAID", "MATCHED"},
+    "warn": {"OPEN", "PENDING", "MEDIUM", "AMBIGUOUS", "STALE", "WARNING", "UNMATCHED"},
+    "bad": {"FAILED", "ERROR", "LOW", "BLOCKED", "CONFLICT", "QUARANTINED", "CRITICAL", "REJECTED"},
+    "info": {"RUNNING", "QUEUED", "IN_PROGRESS", "NEW"},
+}
+DEEPEST, LONGEST = 6, 100
+
+
+def pill(status: Any, label: Any = None, tone: str | None = None) -> SafeString | str:
+    """Return a status as a small coloured pill; ``label`` is its translated text, ``tone`` overrides the colour.
+
+    Tones: good, warn, bad, info, and plain for a status that is not in ``TONES``.
+    """
+    if status is None or status == "":
+        return NOTHING
+    code = str(getattr(status, "value", status))
+    if tone is None:
+        tone = next((name for name, codes in TONES.items() if code.upper() in codes), "plain")
+    return format_html('<span class="pill pill-{}">{}</span>', tone, code if label is None else label)
+
+
+def json_table(value: Any) -> SafeString | str:
+    """Return a JSON value as nested definition lists, escaped; at most 100 entries each and 6 levels deep."""
+    return _facts(value, DEEPEST)
+
+
+def _facts(value: Any, depth: int) -> SafeString | str:
+    if value is None or value == "" or value == [] or value == {}:
+        return NOTHING
+    if isinstance(value, bool):
+        return _("Yes") if value else _("No")
+    if not isinstance(value, (dict, list, tuple)):
+        return format_html("{}", str(value))
+    if depth == 0:
+        return "…"
+    more = "…" if len(value) > LONGEST else ""
+    if isinstance(value, dict):
+        entries = [(key, _facts(item, depth - 1)) for key, item in list(value.items())[:LONGEST]]
+        entries += [(more, "")] if more else []
+        return format_html('<dl class="facts">{}</dl>', format_html_join("", "<dt>{}</dt><dd>{}</dd>", entries))
+    if not any(isinstance(item, (dict, list, tuple)) for item in value):
+        return format_html("{}{}", format_html_join(", ", "{}", ((item,) for item in value[:LONGEST])), more)
+    items = [(_facts(item, depth - 1),) for item in value[:LONGEST]]
+    items += [(more,)] if more else []
+    return format_html('<ul class="facts-list">{}</ul>', format_html_join("", "<li>{}</li>", items))
+
+
+def link_to(obj: models.Model | None, label: Any = None) -> SafeString | str:
+    """Return a link to an object's page, its text alone when it has no page, a dash when there is no object."""
+    if obj is None:
+        return NOTHING
+    text = str(obj) if label is None else label
+    try:
+        address = reverse(f"admin:{obj._meta.app_label}_{obj._meta.model_name}_change", args=[quote(obj.pk)])
+    except NoReverseMatch:
+        return format_html("{}", text)
+    return format_html('<a href="{}">{}</a>', address, text)
+
+
+def lima_time(moment: datetime.datetime | datetime.date | None) -> SafeString | str:
+    """Return a moment as Lima's wall clock, short (17 Nov 2026 16:38); a date or a naive moment is shown as it is."""
+    if moment is None:
+        return NOTHING
+    if not isinstance(moment, datetime.datetime):
+        return format_html('<time datetime="{}">{}</time>', moment.isoformat(), dateformat.format(moment, "j M Y"))
+    if timezone.is_aware(moment):
+        moment = moment.astimezone(LIMA)
+    return format_html(
+        '<time datetime="{}">{}</time>',
+        moment.isoformat(timespec="seconds"),
+        dateformat.format(moment, "j M Y H:i"),
+    )
+
+
+def _shown(cell: Any) -> Any:
+    if cell is None or cell == "":
+        return NOTHING
+    if isinstance(cell, datetime.date):
+        return lima_time(cell)
+    if isinstance(cell, (dict, list)):
+        return json_table(cell)
+    return cell

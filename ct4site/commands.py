@@ -1,0 +1,118 @@
+"""What every job command shares: flags, progress, tally, exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.translation import gettext as _
+from tqdm import tqdm
+
+from ct4site import jobs
+from ct4site.models import Run, RunStatus
+
+
+class ProgressBar:
+    """Progress on a terminal; silent elsewhere (the run's row carries it anyway)."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+        self.phase = ""
+
+    def __call__(self, phase: str, done: int, total: int | None) -> None:
+        if not sys.stderr.isatty():
+            return
+        if self.bar is None or phase != self.phase:
+            self.close()
+            self.phase, self.bar = phase, tqdm(total=total, desc=phase, leave=False, file=sys.stderr)
+        self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def flatten(tally: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return the leaves of a nested tally as ``("cabinet.matched", 3)`` pairs."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in tally.items():
+        if isinstance(value, Mapping):
+            rows += flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", value))
+    return rows
+
+
+class JobCommand(BaseCommand):
+    """A thin door to one job: parses, calls ``jobs``, presents.
+
+    Human text goes to stderr, ``--json`` prints the tally as one line on stdout, and the exit code
+    is 0 only when the run completed.
+    """
+
+    job_code: str
+    has_limit = True
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="Run the same statements and roll them back.")
+        parser.add_argument("--json", action="store_true", help="Print the tally as one JSON line on stdout.")
+        parser.add_argument("--queue", action="store_true", help="Hand the run to the queue worker and return.")
+        if self.has_limit:
+            parser.add_argument("--limit", type=positive, help="Take at most this many records.")
+
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the job's parameters from the parsed options; subclasses extend it."""
+        return {"limit": options["limit"]} if self.has_limit else {}
+
+    def start(self, options: dict[str, Any], **extra: Any) -> Run:
+        return jobs.start(
+            job_code=self.job_code,
+            actor=jobs.current_actor(),
+            parameters=self.parameters(options),
+            dry_run=options["dry_run"],
+            queue=options["queue"],
+            **extra,
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        progress = ProgressBar()
+        try:
+            run = self.start(options)
+            if options["queue"]:
+                self.stderr.write(_("Run %(id)s is queued.") % {"id": run.pk})
+                if options["json"]:
+                    self.stdout.write(json.dumps({"run_id": run.pk, "status": "QUEUED"}))
+                return
+            run = jobs.execute(run.pk, progress)
+        except jobs.JobError as error:
+            raise CommandError(str(error)) from error
+        finally:
+            progress.close()
+        self.present(run, options)
+        if run.status != RunStatus.COMPLETED:
+            raise CommandError(_("Run %(id)s failed. %(why)s") % {"id": run.pk, "why": run.error_message or ""})
+
+    def present(self, run: Run, options: dict[str, Any]) -> None:
+        """Print the run's tally, zeros included."""
+        if options["json"]:
+            self.stdout.write(
+                json.dumps({"run_id": run.pk, "status": run.status, "dry_run": run.dry_run, **run.stats}, sort_keys=True)
+            )
+        title = _("Dry run %(id)s of %(job)s: nothing was changed.") if run.dry_run else _("Run %(id)s of %(job)s")
+        self.stderr.write(title % {"id": run.pk, "job": run.get_job_type_display()})
+        for line in run.log:
+            self.stderr.write(f"  {line}")
+        for name, value in flatten(run.stats):
+            self.stderr.write(f"  {name}: {value}")
+
+
+def positive(text: str) -> int:
+    """Argument type: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value

@@ -1,0 +1,415 @@
+"""Jobs and runs: one way to start a batch job, used by commands, queue, admin and API alike.
+
+A job is a registered function. A run is its row in ``ops.ingestion_runs``: ``start`` writes it,
+``execute`` claims and performs it. The function plans once, then applies in chunks, each in
+``context.transaction()``: an explicit transaction, fenced by the run's attempt, so that a run that
+lost its place cannot write (architecture.md, "A batch job, once").
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.models.functions import Now
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django_q.tasks import async_task
+from psycopg2 import sql
+
+from ct4site import faults
+from ct4site.models import JobType, Run, RunStatus
+
+logger = logging.getLogger("ct4.jobs")
+
+MAX_ATTEMPTS = 5
+QUEUED_PATH = "ct4site.jobs.run_queued"
+
+Progress = Callable[[str, int, int | None], None]
+
+
+class JobError(Exception):
+    """A job could not be started or failed; the message is a sentence for the person who asked."""
+
+
+class AlreadyRunning(JobError):
+    """Another run of the same job is at work."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        super().__init__(
+            _("%(job)s already runs as run %(id)s since %(since)s. Wait for it, or look at it in the runs list.")
+            % {"job": run.get_job_type_display(), "id": run.pk, "since": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC"}
+        )
+
+
+class LostPlace(JobError):
+    """The run was closed or taken over by another attempt; nothing more may be written."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A registered job: its code, the function that performs it, the parameters it accepts."""
+
+    code: JobType
+    function: Callable[[RunContext], None]
+    purpose: str | Promise
+    parameters: frozenset[str]
+    queueable: bool
+
+
+_JOBS: dict[str, Job] = {}
+
+
+def job(
+    code: JobType, *, purpose: str | Promise, parameters: tuple[str, ...] = (), queueable: bool = True
+) -> Callable[[Callable[[RunContext], None]], Callable[[RunContext], None]]:
+    """Register a function as a job under its stored code (domain.md 14.4)."""
+
+    def register(function: Callable[[RunContext], None]) -> Callable[[RunContext], None]:
+        _JOBS[code] = Job(code, function, purpose, frozenset(parameters), queueable)
+        return function
+
+    return register
+
+
+def registered_jobs() -> list[Job]:
+    """Return all registered jobs by code."""
+    return [_JOBS[code] for code in sorted(_JOBS)]
+
+
+def merge_counts(into: dict[str, Any], counts: Mapping[str, Any]) -> None:
+    """Add nested counts to a tally in place: ``{"a": 1, "b": {"c": 2}}``."""
+    for key, value in counts.items():
+        if isinstance(value, Mapping):
+            merge_counts(into.setdefault(key, {}), value)
+        else:
+            into[key] = into.get(key, 0) + value
+
+
+@dataclass
+class RunContext:
+    """What a job function gets: its parameters, and the only ways to write and to report."""
+
+    run: Run
+    attempt: int
+    on_progress: Progress | None = None
+    tally: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> int:
+        return int(self.run.pk)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.run.parameters)
+
+    @property
+    def plan_table(self) -> str:
+        """Name, in schema ops, of the table that holds this run's plan."""
+        return f"plan_{self.run_id}"
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One step: everything inside commits together, or not at all.
+
+        Raises ``LostPlace`` when another attempt has taken the run over. In a dry run the step is
+        a savepoint of a transaction that is rolled back at the end.
+        """
+        with transaction.atomic(durable=not self.run.dry_run):
+            with connection.cursor() as cursor:
+                # Batch statements may take their time; their memory is worth a few merges on disk saved.
+                cursor.execute("set local statement_timeout = 0; set local work_mem = '256MB'")
+                cursor.execute(
+                    "select 1 from ops.ingestion_runs where id = %s and attempt = %s and status = 'RUNNING' for update",
+                    [self.run_id, self.attempt],
+                )
+                if cursor.fetchone() is None:
+                    raise LostPlace(_("Run %(id)s was closed or taken over; this attempt stops.") % {"id": self.run_id})
+            yield
+            self._save()
+
+    def count(self, counts: Mapping[str, Any]) -> None:
+        """Add counts of rows changed in the current transaction to the tally."""
+        merge_counts(self.tally, counts)
+
+    def progress(self, phase: str, done: int, total: int | None = None) -> None:
+        """Say how far the run is; stored with the current or next transaction."""
+        self.run.phase, self.run.progress_done, self.run.progress_total = phase, done, total
+        if self.on_progress:
+            self.on_progress(phase, done, total)
+
+    def note(self, text: str) -> None:
+        """Add a line to the run's log; stored with the current or next transaction."""
+        self.run.log = [*self.run.log, text][-200:]
+
+    def _save(self) -> None:
+        Run.objects.filter(pk=self.run_id).update(
+            stats=self.tally,
+            phase=self.run.phase,
+            progress_done=self.run.progress_done,
+            progress_total=self.run.progress_total,
+            has_plan=self.run.has_plan,
+            log=self.run.log,
+            heartbeat_at=Now(),
+        )
+
+
+def current_actor() -> str:
+    """Return who runs a command, for the audit: the operating-system user."""
+    try:
+        return f"command:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "command"
+
+
+# --- start ------------------------------------------------------------------------------------------
+
+# Alive: the back end that claimed the run still exists; before a claim (or from another tool)
+# a fresh sign of life, or a queue that still holds tasks. The database's clock decides.
+_LOST = """
+select runs.id
+from ops.ingestion_runs as runs
+where runs.status = 'RUNNING'
+    and (%(job)s::text is null or runs.job_type = %(job)s)
+    and not exists (
+        select 1 from pg_stat_activity as activity
+        where activity.pid = runs.backend_pid and activity.backend_start = runs.backend_started_at
+    )
+    and (runs.backend_pid is not null or runs.heartbeat_at < now() - make_interval(secs => %(lease)s))
+    and not (runs.attempt = 0 and exists (select 1 from public.django_q_ormq))
+for update skip locked
+"""
+
+
+def close_lost_runs(job_code: str | None = None) -> list[int]:
+    """Close runs whose worker is gone as FAILED; return their ids (reliability F12).
+
+    Such a run keeps its plan; the next run of the job finishes it.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_LOST, {"job": job_code, "lease": settings.RUN_LEASE_SECONDS})
+            lost = [row[0] for row in cursor.fetchall()]
+        Run.objects.filter(pk__in=lost).update(
+            status=RunStatus.FAILED,
+            completed_at=Now(),
+            error_message=_("The worker was lost: its connection ended without a word. The next run finishes what was planned."),
+        )
+    return lost
+
+
+def start(
+    *, job_code: str, actor: str, parameters: Mapping[str, Any] | None = None, dry_run: bool = False,
+    queue: bool = False, reverses: Run | None = None,
+) -> Run:  # fmt: skip
+    """Write the row of a new run and, with ``queue``, its task in the same transaction.
+
+    Takes the job's code, who asks, and its parameters (JSON values). Returns the run, RUNNING with
+    attempt 0. Raises ``AlreadyRunning``, or ``JobError`` for an unknown job or parameter.
+    """
+    registered = _JOBS.get(job_code)
+    if registered is None:
+        raise JobError(_("There is no job %(job)s.") % {"job": job_code})
+    given = {name: value for name, value in (parameters or {}).items() if value is not None}
+    unknown = set(given) - registered.parameters
+    if unknown:
+        raise JobError(_("%(job)s has no parameter %(name)s.") % {"job": job_code, "name": ", ".join(sorted(unknown))})
+    if queue and not registered.queueable:
+        raise JobError(_("%(job)s cannot be queued.") % {"job": job_code})
+    close_lost_runs(job_code)
+    try:
+        with transaction.atomic():
+            run = Run.objects.create(
+                job_type=job_code,
+                actor=actor,
+                parameters=given,
+                dry_run=dry_run,
+                incremental=not given.get("full", False),
+                scope_date_from=given.get("date_from"),
+                scope_date_to=given.get("date_to"),
+                reverses=reverses,
+            )
+            if queue:
+                # The ORM broker enqueues in this transaction: no run without task, no task without run.
+                async_task(QUEUED_PATH, run.pk, task_name=f"run-{run.pk}")
+    except IntegrityError:
+        running = Run.objects.filter(job_type=job_code, status=RunStatus.RUNNING).first()
+        if running is None:
+            raise
+        raise AlreadyRunning(running) from None
+    return Run.objects.get(pk=run.pk)
+
+
+# --- execute ----------------------------------------------------------------------------------------
+
+_CLAIM = """
+update ops.ingestion_runs as runs
+set attempt = runs.attempt + 1,
+    heartbeat_at = now(),
+    backend_pid = activity.pid,
+    backend_started_at = activity.backend_start
+from pg_stat_activity as activity
+where runs.id = %(run_id)s and runs.status = 'RUNNING' and activity.pid = pg_backend_pid()
+    and not exists (
+        select 1 from pg_stat_activity as holder
+        where holder.pid = runs.backend_pid and holder.backend_start = runs.backend_started_at
+            and holder.pid <> pg_backend_pid()
+    )
+returning runs.attempt
+"""
+
+
+def execute(run_id: int, on_progress: Progress | None = None) -> Run:
+    """Claim the run and perform its job; return the run as it ended.
+
+    The attempt is counted before the work, so that a run that kills its worker ends after
+    ``MAX_ATTEMPTS`` (reliability 3.2). A run that is over or held by another worker is returned
+    as it is. Never raises for a failed job: the run says FAILED and why.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"run_id": run_id})
+        claimed = cursor.fetchone()
+    run = Run.objects.get(pk=run_id)
+    if claimed is None:
+        return run
+    if claimed[0] > MAX_ATTEMPTS:
+        _finish(run, claimed[0], RunStatus.FAILED, _("Given up after %(count)s attempts.") % {"count": MAX_ATTEMPTS})
+        return Run.objects.get(pk=run_id)
+    context = RunContext(run, claimed[0], on_progress, dict(run.stats))
+    try:
+        function = _JOBS[run.job_type].function
+        if run.dry_run:
+            with transaction.atomic(durable=True):
+                function(context)
+                transaction.set_rollback(True)
+            run.has_plan = False
+        else:
+            function(context)
+        _finish(run, context.attempt, RunStatus.COMPLETED, None, context)
+    except LostPlace as error:
+        logger.warning("%s", error)
+    except Exception as error:
+        logger.error("run %s failed: %s", run_id, type(error).__name__, exc_info=not isinstance(error, JobError))
+        _finish(run, context.attempt, RunStatus.FAILED, _sentence(error))
+    except BaseException:
+        _finish(run, context.attempt, RunStatus.FAILED, _("Interrupted. The next run finishes what was planned."))
+        raise
+    return Run.objects.get(pk=run_id)
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong without values of rows: those may be personal data."""
+    if isinstance(error, JobError):
+        return str(error)
+    if isinstance(error, OperationalError | InterfaceError):
+        return _("The database did not answer or broke the connection. Nothing half-done remains; run it again.")
+    if isinstance(error, DatabaseError):
+        diagnosis = getattr(error.__cause__, "diag", None)
+        code = getattr(error.__cause__, "pgcode", None) or type(error).__name__
+        constraint = getattr(diagnosis, "constraint_name", None)
+        return _("The database refused: %(what)s.") % {"what": constraint or f"{type(error).__name__} {code}"}
+    return f"{type(error).__name__}"
+
+
+def _finish(run: Run, attempt: int, status: RunStatus, message: str | None, context: RunContext | None = None) -> None:
+    values: dict[str, Any] = {"status": status, "completed_at": Now(), "error_message": message, "heartbeat_at": Now()}
+    if context is not None:
+        values |= {"stats": context.tally, "log": run.log, "has_plan": run.has_plan, "phase": run.phase}
+        values |= {"progress_done": run.progress_done, "progress_total": run.progress_total}
+    for last_try in (False, True):
+        try:
+            Run.objects.filter(pk=run.pk, attempt=attempt, status=RunStatus.RUNNING).update(**values)
+            return
+        except (OperationalError, InterfaceError):
+            if last_try:
+                logger.error("run %s: its end could not be written; it will be closed as lost", run.pk)
+                return
+            connection.close()
+
+
+def perform(
+    *, job_code: str, actor: str, parameters: Mapping[str, Any] | None = None, dry_run: bool = False,
+    on_progress: Progress | None = None, reverses: Run | None = None,
+) -> Run:  # fmt: skip
+    """Start and execute a run in this process; return it as it ended. Raises as ``start`` does."""
+    run = start(job_code=job_code, actor=actor, parameters=parameters, dry_run=dry_run, reverses=reverses)
+    return execute(run.pk, on_progress)
+
+
+def run_queued(run_id: int) -> str:
+    """Perform a queued run; the one path the queue carries. Always returns, so the queue acknowledges."""
+    if not Run.objects.filter(pk=run_id).exists():
+        return "unknown run"
+    return str(execute(run_id).status)
+
+
+# --- plans ------------------------------------------------------------------------------------------
+
+
+def unfinished_plan(context: RunContext) -> Run | None:
+    """Return the run whose stored plan is still partly unapplied: this one, or an interrupted one before it.
+
+    A run that died keeps its plan; the next run of the job finishes it first, so that the outcome
+    is that of an undisturbed run (reliability F7, F8).
+    """
+    runs = Run.objects.filter(job_type=context.run.job_type, has_plan=True)
+    return runs.filter(pk=context.run_id).first() or runs.filter(status=RunStatus.FAILED).order_by("pk").first()
+
+
+def apply_plan(context: RunContext, owner: Run, chunk: Callable[[str, int, int], Mapping[str, Any]]) -> None:
+    """Apply the plan of ``owner`` from its last committed position to its end, then drop it.
+
+    ``ops.plan_<id>`` holds rows numbered by ``seq``; rows of one ``group_no`` stay in one chunk.
+    ``chunk(table, first, last)`` applies the rows ``first < seq <= last`` and returns the counts of
+    what it changed; counts, position and effects commit together.
+    """
+    table = f"plan_{owner.pk}"
+    total = owner.progress_total or 0
+    own = owner.pk == context.run_id
+    if not own:
+        context.note(_("Finishing the plan of run %(id)s, which was interrupted.") % {"id": owner.pk})
+    position = owner.progress_done
+    number = 0
+    while position < total:
+        number += 1
+        with context.transaction():
+            last = _end_of_chunk(table, position)
+            faults.point(f"chunk:{number}:picked")
+            context.count(chunk(table, position, last))
+            faults.point(f"chunk:{number}:effected")
+            context.progress("apply", last, total)
+            if not own:
+                Run.objects.filter(pk=owner.pk).update(progress_done=last)
+        faults.point(f"chunk:{number}:committed")
+        position = last
+    with context.transaction():
+        drop_plan(owner)
+        if own:
+            context.run.has_plan = False
+
+
+def _end_of_chunk(table: str, position: int) -> int:
+    """Last row of the next chunk: chunk size rows, extended so that no ``group_no`` is cut."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql.SQL(
+                "select coalesce(max(seq), 0) from {table} where group_no = ("
+                " select group_no from {table} where seq <= %(wanted)s order by seq desc limit 1)"
+            ).format(table=sql.Identifier("ops", table)),
+            {"wanted": position + settings.CHUNK_SIZE},
+        )
+        return int(cursor.fetchone()[0])
+
+
+def drop_plan(owner: Run) -> None:
+    """Drop the stored plan of a run."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("drop table if exists {}").format(sql.Identifier("ops", f"plan_{owner.pk}")))
+    Run.objects.filter(pk=owner.pk).update(has_plan=False)

@@ -1,0 +1,121 @@
+"""Kernel tables: runs and the audit log (domain.md 3.11, extended; decisions in docs/adr/0004)."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+
+class RunStatus(models.TextChoices):
+    """Stored values of a run's status (domain.md 14.4)."""
+
+    RUNNING = "RUNNING", _("Running")
+    COMPLETED = "COMPLETED", _("Completed")
+    FAILED = "FAILED", _("Failed")
+
+
+class JobType(models.TextChoices):
+    """Stored codes of all jobs (domain.md 14.4 and ours)."""
+
+    IDENTITY_RUN = "identity_run", _("Identity matching")
+    DRIVERS_INDEX_REFRESH = "drivers_index_refresh", _("Drivers index refresh")
+    SOURCE_LOAD = "source_load", _("Source file load")
+    ROLL_BACK = "roll_back", _("Roll-back of a run")
+
+
+class Run(models.Model):
+    """One execution of a job: who asked, with what, how far it is, what it did.
+
+    A queued run is RUNNING with attempt 0. ``stats`` holds committed counts only.
+    """
+
+    id = models.AutoField(primary_key=True)
+    job_type = models.TextField(_("job"), choices=JobType.choices, default=JobType.IDENTITY_RUN)
+    status = models.TextField(_("status"), choices=RunStatus.choices, default=RunStatus.RUNNING)
+    started_at = models.DateTimeField(_("started"), db_default=Now())
+    completed_at = models.DateTimeField(_("completed"), null=True, blank=True)
+    actor = models.TextField(_("started by"), default="system")
+    parameters = models.JSONField(_("parameters"), default=dict)
+    scope_date_from = models.DateField(_("from date"), null=True, blank=True)
+    scope_date_to = models.DateField(_("to date"), null=True, blank=True)
+    incremental = models.BooleanField(_("incremental"), default=True)
+    dry_run = models.BooleanField(_("dry run"), default=False)
+    attempt = models.IntegerField(_("attempt"), default=0)
+    heartbeat_at = models.DateTimeField(_("last sign of life"), db_default=Now())
+    backend_pid = models.IntegerField(null=True, blank=True, editable=False)
+    backend_started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    phase = models.TextField(_("phase"), default="", blank=True)
+    progress_done = models.BigIntegerField(_("done"), default=0)
+    progress_total = models.BigIntegerField(_("total"), null=True, blank=True)
+    has_plan = models.BooleanField(_("has a plan to resume"), default=False)
+    stats = models.JSONField(_("tally"), default=dict)
+    log = models.JSONField(_("log"), default=list)
+    error_message = models.TextField(_("error"), null=True, blank=True)
+    reverses = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, verbose_name=_("rolls back"), related_name="reversed_by"
+    )
+
+    class Meta:
+        db_table = "ingestion_runs"
+        ordering = ["-id"]
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=RunStatus.values), name="run_has_a_known_status"),
+            models.CheckConstraint(condition=Q(job_type__in=JobType.values), name="run_has_a_known_job"),
+            models.CheckConstraint(
+                condition=Q(status=RunStatus.RUNNING, completed_at=None)
+                | Q(~Q(status=RunStatus.RUNNING), completed_at__isnull=False),
+                name="run_has_an_end_exactly_when_it_is_over",
+            ),
+            models.UniqueConstraint(
+                fields=["job_type"], condition=Q(status=RunStatus.RUNNING), name="one_running_run_per_job"
+            ),
+        ]
+        indexes = [models.Index(fields=["job_type", "-id"], name="run_by_job")]
+        permissions = [("run_jobs", _("May start jobs")), ("roll_back_run", _("May roll back a run"))]
+
+    def __str__(self) -> str:
+        return f"{self.get_job_type_display()} #{self.pk}"
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether the run waits for a worker."""
+        return self.status == RunStatus.RUNNING and self.attempt == 0
+
+
+class AuditEntry(models.Model):
+    """What changed: who, when, why, before, after. Append-only, guarded by the database.
+
+    ``before`` is null for a created row, ``after`` for a removed one; both are the whole row.
+    Written in the transaction of the change itself.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(_("when"), db_default=Now())
+    run = models.ForeignKey(
+        Run, models.DO_NOTHING, null=True, blank=True, db_constraint=False, verbose_name=_("run"), related_name="+"
+    )
+    actor = models.TextField(_("who"))
+    action = models.TextField(_("action"))
+    reason = models.TextField(_("reason"), default="", db_default="")
+    subject_table = models.TextField(_("table"))
+    subject_key = models.TextField(_("row"))
+    person_key = models.UUIDField(_("person"), null=True, blank=True)
+    before = models.JSONField(_("before"), null=True, blank=True)
+    after = models.JSONField(_("after"), null=True, blank=True)
+
+    class Meta:
+        db_table = "audit_log"
+        ordering = ["-id"]
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit log")
+        indexes = [
+            models.Index(fields=["run", "id"], name="audit_by_run"),
+            models.Index(fields=["person_key"], name="audit_by_person", condition=Q(person_key__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.subject_table} {self.subject_key}"

@@ -1,0 +1,254 @@
+"""Batch jobs of identity: the drivers index refresh and the identity run.
+
+The rules are the SQL files under sql/jobs; this module only gives them their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.utils.translation import gettext_lazy as _
+from psycopg2 import sql
+
+from ct4site import sqlfiles
+from ct4site.jobs import RunContext, apply_plan, job, unfinished_plan
+from ct4site.models import JobType
+
+# Names of feeds as people and the runbooks say them (domain.md 3.11), in the order they are read.
+FEEDS = {
+    "cabinet": ("module_ct_cabinet_leads", "stg_cabinet_leads"),
+    "scouting": ("module_ct_scouting_daily", "stg_scouting_daily"),
+    "migrations": ("module_ct_migrations", "stg_migrations"),
+}
+TALLY_NAMES = {
+    "module_ct_cabinet_leads": "cabinet_leads",
+    "module_ct_scouting_daily": "scouting_daily",
+    "module_ct_migrations": "migrations",
+}
+
+# Writers of identity tables take turns: what one checked still holds when it writes.
+WRITER_LOCK = 4_005_001
+
+# Blocks of up to this many drivers are compared pair by pair, which is cheaper there.
+SMALL_BLOCK = 16
+
+
+def take_writer_lock() -> None:
+    """Wait for the turn to write identity tables; held until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock(%s)", [WRITER_LOCK])
+
+
+def _run(name: str, parameters: Mapping[str, Any], **identifiers: sql.Composable) -> Any:
+    """Run sql/jobs/<name>.sql; return its cursor's first row, if the last statement has one."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL(sqlfiles.load(name)).format(**identifiers), parameters)
+        return cursor.fetchone() if cursor.description else None
+
+
+def _plan_table(name: str) -> sql.Identifier:
+    return sql.Identifier("ops", name)
+
+
+def _store_plan(context: RunContext, name: str, parameters: Mapping[str, Any]) -> None:
+    """Make the run's plan table from sql/jobs/<name>.sql, inside the current step."""
+    plan = _plan_table(context.plan_table)
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("drop table if exists {}").format(plan))
+        cursor.execute(sql.SQL(sqlfiles.load(name)).format(plan=plan), parameters)
+        cursor.execute(sql.SQL("create index on {} (seq); analyze {}").format(plan, plan))
+        cursor.execute(sql.SQL("select count(*) from {}").format(plan))
+        total = cursor.fetchone()[0]
+    context.run.has_plan = True
+    context.progress("apply", 0, total)
+
+
+# --- drivers index ----------------------------------------------------------------------------------
+
+INDEX_COUNTS = ("inserted", "updated", "returned", "vanished", "rows_affected", "unmatched_to_retry")
+
+
+@job(
+    JobType.DRIVERS_INDEX_REFRESH,
+    purpose=_("Brings the matching index up to date with the drivers feed; touches only what changed."),
+)
+def refresh_drivers_index(context: RunContext) -> None:
+    """Refresh ``canon.drivers_index`` from ``public.drivers`` (domain.md 3.4).
+
+    Inserts new accounts, updates those whose keys changed, flags those that vanished, and marks
+    the open unmatched records that one of their old or new keys concerns.
+    """
+    _finish_interrupted(context, _apply_index_rows)
+    context.progress("plan", 0)
+    with context.transaction():
+        context.count(dict.fromkeys(INDEX_COUNTS, 0))
+        _store_plan(context, "drivers_index_plan", {"park": settings.PARK_ID_OBJETIVO})
+    apply_plan(context, context.run, _apply_index_rows(context))
+    with context.transaction(), connection.cursor() as cursor:
+        if context.tally["rows_affected"]:
+            cursor.execute("analyze canon.drivers_index")
+
+
+def _apply_index_rows(context: RunContext) -> Any:
+    def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
+        take_writer_lock()
+        row = _run("drivers_index_apply", {"first": first, "last": last}, plan=_plan_table(table))
+        return dict(zip(INDEX_COUNTS, row, strict=True))
+
+    return chunk
+
+
+# --- identity run -----------------------------------------------------------------------------------
+
+
+@job(
+    JobType.IDENTITY_RUN,
+    purpose=_("Links leads to persons and drivers, and says for every other lead why it did not link."),
+    parameters=("source", "date_from", "date_to", "full", "limit"),
+)
+def run_identity(context: RunContext) -> None:
+    """Match lead records to drivers and persons (domain.md 5 with its recommendations, Q1 to Q10, Q76).
+
+    Parameters: ``source`` (list of cabinet, scouting, migrations; default all), ``date_from`` and
+    ``date_to`` (ISO dates in Lima, inclusive), ``full`` (try all open unmatched records again),
+    ``limit``. Incremental otherwise: new records, changed ones, and those a driver's change concerns.
+    """
+    _finish_interrupted(context, _apply_identity_rows)
+    context.progress("plan", 0)
+    with context.transaction():
+        context.count(_empty_tally(context))
+        plan_identity(context.parameters)
+        _store_plan(context, "identity_9_plan", _rule_parameters())
+    apply_plan(context, context.run, _apply_identity_rows(context))
+    if context.tally["audit"]:
+        with context.transaction(), connection.cursor() as cursor:
+            cursor.execute(
+                "analyze canon.identity_links; analyze canon.identity_registry; analyze canon.identity_unmatched;"
+                " analyze canon.identity_origin; analyze observational.lead_events"
+            )
+
+
+def _empty_tally(context: RunContext) -> dict[str, Any]:
+    wanted = context.parameters.get("source") or list(FEEDS)
+    zero = dict.fromkeys(("processed", "matched", "unmatched", "skipped"), 0)
+    names = ("persons_created", "persons_completed", "driver_links", "events", "origins", "origin_history")
+    names += ("unmatched_resolved", "audit", "skipped_changed_since_plan")
+    return {TALLY_NAMES[FEEDS[feed][0]]: dict(zero) for feed in wanted} | dict.fromkeys(names, 0)
+
+
+def _rule_parameters() -> dict[str, Any]:
+    return {
+        "park": settings.PARK_ID_OBJETIVO,
+        "threshold": settings.NAME_SIMILARITY_THRESHOLD,
+        "gap": settings.NAME_SIMILARITY_GAP,
+        # A second best matters only within the gap of a best over the threshold.
+        "join_bound": settings.NAME_SIMILARITY_THRESHOLD - settings.NAME_SIMILARITY_GAP,
+        "days_before": settings.R3_DAYS_BEFORE,
+        "days_after": settings.R3_DAYS_AFTER,
+        "r3c_enabled": settings.R3C_ENABLED,
+        "contradiction_blocks": settings.NAME_CONTRADICTION_BLOCKS,
+        "shared_limit": settings.SHARED_KEY_LIMIT,
+        "source_limit": settings.PERSON_SOURCE_LIMIT,
+        "same_name": 0.5,
+        "small_block": SMALL_BLOCK,
+    }
+
+
+def plan_identity(parameters: Mapping[str, Any]) -> None:
+    """Decide all candidates of a run into temporary tables; must run inside a transaction.
+
+    Takes the job's parameters (see ``run_identity``). Leaves the tables that
+    sql/jobs/identity_9_plan.sql turns into the run's plan.
+    """
+    collect_candidates(parameters)
+    decide_candidates()
+
+
+def collect_candidates(parameters: Mapping[str, Any]) -> None:
+    """Fill the temporary table ``numbered`` with the records in question, normalised."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            create temp table candidates (
+                source_table text not null, source_pk text not null, snapshot_at timestamptz, recorded_at timestamptz,
+                event_date date, phone_norm text, phone_is_weak boolean, license_norm text, license_is_clean boolean,
+                plate_norm text, name_norm text, brand_norm text, model_norm text, driver_id text, scout_id integer,
+                record_digest text, payload jsonb
+            ) on commit drop
+            """
+        )
+    for feed in parameters.get("source") or FEEDS:
+        source_table, view = FEEDS[feed]
+        statement = sqlfiles.load("identity_1_candidates")
+        values: dict[str, Any] = {"source_table": source_table, "full": bool(parameters.get("full"))}
+        for name, comparison in (("date_from", ">="), ("date_to", "<=")):
+            if parameters.get(name):
+                statement += f"    and records.event_date {comparison} %({name})s\n"
+                values[name] = parameters[name]
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL(statement).format(view=sql.Identifier("canon", view)), values)
+    ordered = "order by snapshot_at, source_table collate \"C\", source_pk collate \"C\" limit %(limit)s"
+    limit = parameters.get("limit")
+    _run("identity_1_numbered", {"limit": limit}, ordered_and_limited=sql.SQL(ordered if limit else ""))
+
+
+def decide_candidates() -> None:
+    """Apply all rules to the table ``numbered``: results, persons, decisions, reasons, origins."""
+    parameters = _rule_parameters()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            create temp table results (
+                n bigint not null, rule text not null, outcome text not null, score integer, confidence text,
+                driver_id text, key text, similarity double precision, second_similarity double precision,
+                scope_drivers bigint
+            ) on commit drop
+            """
+        )
+    _run("identity_2_keys", parameters)
+    _run("identity_3_names", parameters)
+    with connection.cursor() as cursor:
+        cursor.execute("create index on results (n); analyze results")
+    _run("identity_4_drivers", parameters)
+    while _changes("identity_4_spread", parameters):
+        pass
+    _run("identity_4_found", parameters)
+    _run("identity_5_scope", parameters)
+    _decide(parameters, "not exists")
+    while _decide(parameters, "exists"):
+        pass
+    _run("identity_6_cap", parameters)
+    _run("identity_7_unmatched", parameters)
+    _run("identity_8_origins", parameters)
+
+
+def _decide(parameters: Mapping[str, Any], r3b_filter: str) -> int:
+    return int(_run("identity_5_decide", parameters, r3b_filter=sql.SQL(r3b_filter))[0])
+
+
+def _changes(name: str, parameters: Mapping[str, Any]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sqlfiles.load(name), parameters)
+        return int(cursor.rowcount)
+
+
+def _apply_identity_rows(context: RunContext) -> Any:
+    def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
+        take_writer_lock()
+        parameters = {"first": first, "last": last, "run_id": context.run_id, "actor": context.run.actor}
+        counts = dict(_run("identity_apply", parameters, plan=_plan_table(table))[0])
+        for source_table, of_feed in counts.pop("sources").items():
+            counts[TALLY_NAMES[source_table]] = of_feed
+        return counts
+
+    return chunk
+
+
+def _finish_interrupted(context: RunContext, chunks: Any) -> None:
+    """Finish plans that earlier runs of this job left behind, and this run's own after a redelivery."""
+    while (owner := unfinished_plan(context)) is not None:
+        apply_plan(context, owner, chunks(context))
+

@@ -1,0 +1,56 @@
+"""Models of identity: source tables and own tables."""
+
+# source tables
+from identity.models.sources import (
+    CabinetLead,
+    CabinetPayment,
+    DailyTrips,
+    Driver,
+    MigrationRecord,
+    ScoutingRegistration,
+    ScoutListEntry,
+)
+
+# own tables
+from identity.models.tables import (
+    LEAD_TABLES,
+    ConfidenceLevel,
+    DecidedBy,
+    DriverIndexEntry,
+    LeadEvent,
+    Link,
+    Origin,
+    OriginChange,
+    OriginTag,
+    Person,
+    ReasonCode,
+    ResolutionStatus,
+    SourceTable,
+    Unmatched,
+    UnmatchedStatus,
+)
+
+__all__ = [
+    "LEAD_TABLES",
+    "ConfidenceLevel",
+    "DecidedBy",
+    "DriverIndexEntry",
+    "LeadEvent",
+    "Link",
+    "Origin",
+    "OriginChange",
+    "OriginTag",
+    "Person",
+    "ReasonCode",
+    "ResolutionStatus",
+    "SourceTable",
+    "Unmatched",
+    "UnmatchedStatus",
+    "CabinetLead",
+    "CabinetPayment",
+    "DailyTrips",
+    "Driver",
+    "MigrationRecord",
+    "ScoutListEntry",
+    "ScoutingRegistration",
+]

@@ -1,0 +1,7 @@
+"""CSV files into source tables: ``load_source`` and what its callers need to know."""
+
+from identity.sources.loading import LoadTally, load_source
+from identity.sources.reading import SourceFileRefused
+from identity.sources.tables import SOURCE_TABLES, SourceTable
+
+__all__ = ["SOURCE_TABLES", "LoadTally", "SourceFileRefused", "SourceTable", "load_source"]

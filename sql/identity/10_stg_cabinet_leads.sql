@@ -1,0 +1,50 @@
+-- canon.stg_cabinet_leads
+-- Cabinet leads with normalised keys: the lead's id is external_id, or the row's id where that is empty
+-- (domain.md 1.6, 3.12, Q68); a row id that is also somebody's external_id is told apart by "row:" (F28).
+-- Grain: one row per source_pk.
+-- Read by: the identity run; kept apart from the other feeds so that only records in question are normalised.
+with numeric_external_ids as (
+    select leads.external_id
+    from public.module_ct_cabinet_leads as leads
+    where leads.external_id ~ '^[0-9]{1,10}$'
+)
+
+select
+    'module_ct_cabinet_leads' as source_table,
+    case
+        when btrim(leads.external_id) <> '' then btrim(leads.external_id)
+        when numeric_external_ids.external_id is not null then 'row:' || leads.id
+        else leads.id::text
+    end as source_pk,
+    leads.lead_created_at at time zone 'America/Lima' as snapshot_at,
+    leads.created_at at time zone 'America/Lima' as recorded_at,
+    coalesce(leads.lead_created_at, leads.created_at)::date as event_date, -- both are Lima wall clock
+    canon.normalize_phone(leads.park_phone) as phone_norm,
+    canon.phone_is_weak(leads.park_phone) as phone_is_weak,
+    null::text as license_norm,
+    false as license_is_clean,
+    canon.normalize_plate(leads.asset_plate_number) as plate_norm,
+    canon.normalize_name(concat_ws(' ', leads.first_name, leads.middle_name, leads.last_name)) as name_norm,
+    null::text as brand_norm,
+    canon.fold_name(leads.asset_model) as model_norm,
+    null::text as driver_id,
+    null::integer as scout_id,
+    md5(concat_ws(
+        '|', leads.lead_created_at, leads.park_phone, leads.asset_plate_number,
+        leads.first_name, leads.middle_name, leads.last_name
+    )) as record_digest,
+    jsonb_build_object(
+        'origin_tag', 'cabinet',
+        'source', 'module_ct_cabinet_leads',
+        'external_id', leads.external_id,
+        'first_name', leads.first_name,
+        'middle_name', leads.middle_name,
+        'last_name', leads.last_name,
+        'park_phone', leads.park_phone,
+        'asset_plate_number', leads.asset_plate_number,
+        'asset_model', leads.asset_model
+    ) as payload
+from public.module_ct_cabinet_leads as leads
+-- 1 lead : 0..1 numbers (external ids are unique)
+left join numeric_external_ids
+    on coalesce(btrim(leads.external_id), '') = '' and numeric_external_ids.external_id = leads.id::text

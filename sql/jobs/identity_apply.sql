@@ -1,0 +1,282 @@
+-- Applies rows of the identity plan: persons, links, driver links, unmatched, events, origins, all with their
+-- audit, in one statement (domain.md 5.6, 6.1). A person is left out as a whole when anything about it changed since
+-- the plan was made; the next run plans it anew. Returns the counts of what was written.
+with picked as materialized (
+    select * from {plan} where seq > %(first)s and seq <= %(last)s
+),
+
+-- Linked or set aside by somebody else since the plan was made.
+overtaken as materialized (
+    select picked.seq, picked.group_no
+    from picked
+    where exists (
+            select 1 from canon.identity_links as links
+            where links.source_table = picked.source_table and links.source_pk = picked.source_pk
+        )
+        or exists (
+            select 1 from canon.identity_unmatched as unmatched
+            where unmatched.source_table = picked.source_table and unmatched.source_pk = picked.source_pk
+                and unmatched.status = 'IGNORED'
+        )
+        or exists (
+            select 1 from canon.identity_links as links
+            where picked.matched_driver_id is not null
+                and links.source_table = 'drivers' and links.source_pk = picked.matched_driver_id
+                and (picked.links_driver or links.person_key <> picked.person_key)
+        )
+),
+
+todo as materialized (
+    select * from picked
+    where not exists (select 1 from overtaken where overtaken.group_no = picked.group_no)
+),
+
+new_persons as (
+    insert into canon.identity_registry (
+        person_key, confidence_level, primary_phone, primary_license, primary_full_name
+    )
+    select person_key, person_confidence, person_phone, person_license, person_name
+    from todo
+    where is_first_of_person and is_new_person
+    returning *
+),
+
+persons_before as (
+    select persons.*
+    from canon.identity_registry as persons
+    inner join todo on todo.person_key = persons.person_key
+    where todo.is_first_of_person and not todo.is_new_person
+        and (
+            (persons.confidence_level <> 'HIGH' and todo.person_confidence = 'HIGH')
+            or (coalesce(persons.primary_phone, '') = '' and todo.person_phone is not null)
+            or (coalesce(persons.primary_license, '') = '' and todo.person_license is not null)
+            or (coalesce(persons.primary_full_name, '') = '' and todo.person_name is not null)
+        )
+),
+
+completed_persons as (
+    update canon.identity_registry as persons
+    set confidence_level = coalesce(todo.person_confidence, persons.confidence_level),
+        primary_phone = coalesce(nullif(persons.primary_phone, ''), todo.person_phone),
+        primary_license = coalesce(nullif(persons.primary_license, ''), todo.person_license),
+        primary_full_name = coalesce(nullif(persons.primary_full_name, ''), todo.person_name),
+        updated_at = now()
+    from todo
+    where todo.person_key = persons.person_key and todo.is_first_of_person
+        and persons.person_key in (select person_key from persons_before)
+    returning persons.*
+),
+
+new_links as (
+    insert into canon.identity_links (
+        person_key, source_table, source_pk, snapshot_date, match_rule, match_score, confidence_level, evidence, run_id
+    )
+    select
+        person_key, source_table, source_pk, snapshot_at, match_rule, match_score, confidence_level, evidence, %(run_id)s
+    from todo
+    where person_key is not null
+    union all
+    -- Only beside a lead link of the same person, in the same statement (domain.md 5.6, 9.10).
+    select
+        person_key, 'drivers', matched_driver_id, snapshot_at, 'DRIVER_MATCH', 100, 'HIGH',
+        jsonb_build_object('lead_source_table', source_table, 'lead_source_pk', source_pk, 'rule', match_rule),
+        %(run_id)s
+    from todo
+    where person_key is not null and links_driver
+    returning *
+),
+
+unmatched_before as materialized (
+    select unmatched.*
+    from canon.identity_unmatched as unmatched
+    inner join todo on todo.source_table = unmatched.source_table and todo.source_pk = unmatched.source_pk
+    where todo.person_key is null or unmatched.status = 'OPEN'
+),
+
+unmatched_written as (
+    insert into canon.identity_unmatched (
+        source_table, source_pk, snapshot_date, reason_code, details, candidates_preview, run_id,
+        phone_norm, license_norm, plate_norm, driver_id, record_digest
+    )
+    select
+        source_table, source_pk, recorded_at, reason_code, details, candidates_preview, %(run_id)s,
+        phone_norm, license_norm, plate_norm, named_driver_id, record_digest
+    from todo
+    where person_key is null
+    on conflict (source_table, source_pk) do update set
+        snapshot_date = excluded.snapshot_date,
+        reason_code = excluded.reason_code,
+        details = excluded.details,
+        candidates_preview = excluded.candidates_preview,
+        run_id = excluded.run_id,
+        phone_norm = excluded.phone_norm,
+        license_norm = excluded.license_norm,
+        plate_norm = excluded.plate_norm,
+        driver_id = excluded.driver_id,
+        record_digest = excluded.record_digest,
+        status = 'OPEN',
+        resolved_at = null,
+        is_stale = false
+    returning *
+),
+
+unmatched_resolved as (
+    update canon.identity_unmatched as unmatched
+    set status = 'RESOLVED', resolved_at = now(), is_stale = false
+    from todo
+    where todo.person_key is not null and unmatched.status = 'OPEN'
+        and unmatched.source_table = todo.source_table and unmatched.source_pk = todo.source_pk
+    returning unmatched.*
+),
+
+events_written as (
+    insert into observational.lead_events as events (
+        source_table, source_pk, event_date, person_key, scout_id, driver_id,
+        phone_norm, license_norm, name_norm, payload_json
+    )
+    select
+        source_table, source_pk, event_date, person_key, scout_id, named_driver_id,
+        phone_norm, license_norm, name_norm,
+        payload || jsonb_build_object(
+            'matched_by', case
+                when match_rule like 'R1%%' then 'phone_last9'
+                when match_rule like 'R2%%' then 'license'
+                when match_rule like 'R3%%' then 'plate'
+                when match_rule is null then 'none'
+                else 'other'
+            end,
+            'match_rule', match_rule,
+            'match_score', match_score
+        )
+    from todo
+    where event_date is not null
+    on conflict (source_table, source_pk) do update set
+        event_date = excluded.event_date,
+        person_key = excluded.person_key,
+        scout_id = excluded.scout_id,
+        driver_id = excluded.driver_id,
+        phone_norm = excluded.phone_norm,
+        license_norm = excluded.license_norm,
+        name_norm = excluded.name_norm,
+        payload_json = excluded.payload_json
+    where (events.event_date, events.person_key, events.scout_id, events.driver_id, events.payload_json)
+        is distinct from (
+            excluded.event_date, excluded.person_key, excluded.scout_id, excluded.driver_id, excluded.payload_json
+        )
+    returning 1
+),
+
+-- What a person decided stays (P7); so does what is right already.
+origins_before as materialized (
+    select origins.*
+    from canon.identity_origin as origins
+    inner join todo on todo.person_key = origins.person_key
+    where todo.is_first_of_person and origins.decided_by = 'system'
+        and origins.resolution_status in ('pending_review', 'resolved_auto')
+        and (origins.origin_tag, origins.origin_source_id, origins.origin_confidence, origins.resolution_status)
+            is distinct from (todo.origin_tag, todo.origin_source_id, todo.origin_confidence, todo.resolution_status)
+),
+
+origins_written as (
+    insert into canon.identity_origin (
+        person_key, origin_tag, origin_source_id, origin_confidence, origin_created_at, resolution_status, evidence
+    )
+    select
+        todo.person_key, todo.origin_tag, todo.origin_source_id, todo.origin_confidence, todo.origin_created_at,
+        todo.resolution_status, jsonb_build_object('run_id', %(run_id)s)
+    from todo
+    where todo.is_first_of_person and todo.origin_tag is not null
+        and (
+            todo.is_new_person
+            or todo.person_key in (select person_key from origins_before)
+            or not exists (select 1 from canon.identity_origin as known where known.person_key = todo.person_key)
+        )
+    on conflict (person_key) do update set
+        origin_tag = excluded.origin_tag,
+        origin_source_id = excluded.origin_source_id,
+        origin_confidence = excluded.origin_confidence,
+        origin_created_at = excluded.origin_created_at,
+        resolution_status = excluded.resolution_status,
+        evidence = excluded.evidence,
+        decided_at = now(),
+        updated_at = now()
+    returning *
+),
+
+origin_history as (
+    insert into canon.identity_origin_history (
+        person_key, origin_tag_old, origin_tag_new, origin_source_id_old, origin_source_id_new,
+        origin_confidence_old, origin_confidence_new, resolution_status_old, resolution_status_new,
+        ruleset_version_old, ruleset_version_new, changed_by, change_reason, run_id
+    )
+    select
+        new.person_key, old.origin_tag, new.origin_tag, old.origin_source_id, new.origin_source_id,
+        old.origin_confidence, new.origin_confidence, old.resolution_status, new.resolution_status,
+        old.ruleset_version, new.ruleset_version, 'system',
+        case when old.person_key is null then 'first record linked' else 'better record linked' end, %(run_id)s
+    from origins_written as new
+    left join origins_before as old on old.person_key = new.person_key
+    returning 1
+),
+
+audited as (
+    insert into ops.audit_log (run_id, actor, action, subject_table, subject_key, person_key, before, after)
+    select %(run_id)s, %(actor)s, 'create_person', 'identity_registry', rows.person_key::text, rows.person_key, null, to_jsonb(rows)
+    from new_persons as rows
+    union all
+    select %(run_id)s, %(actor)s, 'complete_person', 'identity_registry', rows.person_key::text, rows.person_key, to_jsonb(old), to_jsonb(rows)
+    from completed_persons as rows
+    inner join persons_before as old on old.person_key = rows.person_key
+    union all
+    select %(run_id)s, %(actor)s, 'link', 'identity_links', rows.id::text, rows.person_key, null, to_jsonb(rows)
+    from new_links as rows
+    union all
+    select %(run_id)s, %(actor)s, 'leave_unmatched', 'identity_unmatched', rows.id::text, null, to_jsonb(old), to_jsonb(rows)
+    from unmatched_written as rows
+    left join unmatched_before as old on old.id = rows.id
+    union all
+    select %(run_id)s, %(actor)s, 'resolve_unmatched', 'identity_unmatched', rows.id::text, null, to_jsonb(old), to_jsonb(rows)
+    from unmatched_resolved as rows
+    inner join unmatched_before as old on old.id = rows.id
+    union all
+    select %(run_id)s, %(actor)s, 'set_origin', 'identity_origin', rows.person_key::text, rows.person_key, to_jsonb(old), to_jsonb(rows)
+    from origins_written as rows
+    left join origins_before as old on old.person_key = rows.person_key
+    returning 1
+)
+
+select jsonb_build_object(
+    'persons_created', (select count(*) from new_persons),
+    'persons_completed', (select count(*) from completed_persons),
+    'driver_links', (select count(*) from new_links where source_table = 'drivers'),
+    'events', (select count(*) from events_written),
+    'origins', (select count(*) from origins_written),
+    'origin_history', (select count(*) from origin_history),
+    'unmatched_resolved', (select count(*) from unmatched_resolved),
+    'audit', (select count(*) from audited),
+    'skipped_changed_since_plan', (select count(*) from picked) - (select count(*) from todo),
+    'sources', (
+        select coalesce(jsonb_object_agg(feeds.source_table, feeds.counts), '{{}}')
+        from (
+            select
+                picked.source_table,
+                jsonb_build_object(
+                    'processed', count(*),
+                    'matched', count(*) filter (where todo.person_key is not null),
+                    'unmatched', count(*) filter (where todo.seq is not null and todo.person_key is null),
+                    'skipped', count(*) filter (where todo.seq is null)
+                ) as counts
+            from picked
+            left join todo on todo.seq = picked.seq
+            group by picked.source_table
+        ) as feeds
+    ),
+    'rules', (
+        select coalesce(jsonb_object_agg(rules.match_rule, rules.links), '{{}}')
+        from (select match_rule, count(*) as links from new_links where source_table <> 'drivers' group by match_rule) as rules
+    ),
+    'reasons', (
+        select coalesce(jsonb_object_agg(reasons.reason_code, reasons.records), '{{}}')
+        from (select reason_code, count(*) as records from unmatched_written group by reason_code) as reasons
+    )
+)
