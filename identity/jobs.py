@@ -5,6 +5,7 @@ The rules are the SQL files under sql/jobs; this module only gives them their or
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -239,7 +240,7 @@ def _apply_identity_rows(context: RunContext) -> Any:
     def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
         take_writer_lock()
         parameters = {"first": first, "last": last, "run_id": context.run_id, "actor": context.run.actor}
-        counts = dict(_run("identity_apply", parameters, plan=_plan_table(table))[0])
+        counts = json.loads(_run("identity_apply", parameters, plan=_plan_table(table))[0])
         for source_table, of_feed in counts.pop("sources").items():
             counts[TALLY_NAMES[source_table]] = of_feed
         return counts

@@ -341,7 +341,8 @@ class _Load:
         statement = sql.SQL("copy {} ({}) from stdin (format csv, delimiter {}, force_null ({}))").format(
             STAGE, columns, sql.Literal(delimiter), columns
         )
-        self.cursor.copy_expert(statement.as_string(connection.connection), file, BLOCK)
+        with connection.wrap_database_errors:
+            self.cursor.copy_expert(statement.as_string(connection.connection), file, BLOCK)
 
     def _copy_records(self) -> int:
         """Row by row: bad rows to the rejects file, good ones to the staging table in batches."""

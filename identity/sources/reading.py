@@ -179,15 +179,16 @@ def read_header(path: Path, known: Collection[str]) -> Header:
     except UnicodeDecodeError:
         raise SourceFileRefused(_("not UTF-8 text; save the file as UTF-8"), 1) from None
 
-    def split(delimiter: str) -> tuple[str, ...]:
-        return tuple(name.strip().lower() for name in next(csv.reader([text], delimiter=delimiter, strict=True), []))
-
-    try:
-        names, delimiter = max(
-            ((split(delimiter), delimiter) for delimiter in ",;"), key=lambda found: len(set(found[0]) & set(known))
-        )
-    except csv.Error:
-        raise SourceFileRefused(_("the header has an unclosed quote"), 1) from None
+    splits = []
+    for delimiter in ",;":
+        try:  # with the wrong delimiter, quoted names look like text after a quote
+            fields = next(csv.reader([text], delimiter=delimiter, strict=True))
+        except csv.Error:
+            continue
+        splits.append((tuple(field.strip().lower() for field in fields), delimiter))
+    if not splits:
+        raise SourceFileRefused(_("the header has an unclosed quote"), 1)
+    names, delimiter = max(splits, key=lambda split: len(set(split[0]) & set(known)))
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
         raise SourceFileRefused(_("the header names a column twice: %(names)s") % {"names": ", ".join(repeated)}, 1)

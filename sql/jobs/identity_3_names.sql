@@ -67,14 +67,14 @@ lead_prefixes as (
     select n, kind, block, word
     from (
         select
-            leads.n, leads.kind, leads.block, word, cardinality(leads.tokens) as words,
+            leads.n, leads.kind, leads.block, token as word, cardinality(leads.tokens) as words,
             row_number() over (
-                partition by leads.n, leads.kind order by coalesce(frequencies.frequency, 0), word collate "C"
+                partition by leads.n, leads.kind order by coalesce(frequencies.frequency, 0), token collate "C"
             ) as rarity
         from big_leads as leads
-        cross join unnest(leads.tokens) as word
+        cross join unnest(leads.tokens) as token
         left join frequencies
-            on frequencies.kind = leads.kind and frequencies.block = leads.block and frequencies.word = word
+            on frequencies.kind = leads.kind and frequencies.block = leads.block and frequencies.word = token
     ) as ranked
     where rarity <= words - ceil(%(join_bound)s * words - 1e-9) + 1
 ),
@@ -83,14 +83,14 @@ driver_prefixes as (
     select driver_id, kind, block, word
     from (
         select
-            drivers.driver_id, drivers.kind, drivers.block, word, cardinality(drivers.tokens) as words,
+            drivers.driver_id, drivers.kind, drivers.block, token as word, cardinality(drivers.tokens) as words,
             row_number() over (
-                partition by drivers.driver_id, drivers.kind order by frequencies.frequency, word collate "C"
+                partition by drivers.driver_id, drivers.kind order by frequencies.frequency, token collate "C"
             ) as rarity
         from big_drivers as drivers
-        cross join unnest(drivers.tokens) as word
+        cross join unnest(drivers.tokens) as token
         inner join frequencies
-            on frequencies.kind = drivers.kind and frequencies.block = drivers.block and frequencies.word = word
+            on frequencies.kind = drivers.kind and frequencies.block = drivers.block and frequencies.word = token
     ) as ranked
     where rarity <= words - ceil(%(join_bound)s * words - 1e-9) + 1
 ),

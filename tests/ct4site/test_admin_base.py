@@ -107,11 +107,12 @@ def some_persons(count: int, **fields) -> list[Person]:
 def some_leads(count: int) -> None:
     """Leads with many equal and many empty values in every sortable column but the key."""
     dice = random.Random(7)
+    naive_moments = [datetime.datetime.fromisoformat(text) for text in ("2026-01-01T08:00", "2026-01-01T23:00")]
     CabinetLead.objects.bulk_create(
         CabinetLead(
             last_name=dice.choice([None, "ROJAS", "PEREZ", "DIAZ"]),
             last_active_date=dice.choice([None, datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)]),
-            lead_created_at=dice.choice([None, datetime.datetime(2026, 1, 1, 8), datetime.datetime(2026, 1, 1, 23)]),
+            lead_created_at=dice.choice([None, *naive_moments]),
         )
         for _number in range(count)
     )
