@@ -39,11 +39,15 @@ class Keyset:
 
     A page is named by the primary key of the row it starts after (or ends before). The address therefore carries no
     value of a sort column, which may be a phone number (reliability.md F6), and needs no signature: a key of no row
-    in the queryset names no page.
+    among ``anchors`` names no page.
     """
 
-    def __init__(self, queryset: QuerySet, size: int) -> None:
-        """Take a queryset whose ordering ends in a unique column, and the number of rows per page."""
+    def __init__(self, queryset: QuerySet, size: int, anchors: QuerySet | None = None) -> None:
+        """Take a queryset whose ordering ends in a unique column, and the number of rows per page.
+
+        ``anchors`` are the rows a page may be named by, the queryset itself unless given: a wider one keeps the place
+        of a reader whose last row has just left the filter.
+        """
         self.size = size
         self.terms: list[tuple[str, bool, bool]] = []
         annotations: dict[str, Any] = {}
@@ -52,6 +56,7 @@ class Keyset:
             name = f"_keyset_{number}"
             annotations[name] = expression
             self.terms.append((name, descending, _may_be_null(queryset.model, expression)))
+        self.anchors = (queryset if anchors is None else anchors).annotate(**annotations)
         annotated = queryset.annotate(**annotations)
         # Ordered by the very expressions that positions are compared by: "person" would otherwise be sorted by the
         # related model's own ordering and compared by its key.
@@ -78,7 +83,7 @@ class Keyset:
 
     def _position(self, key: Any) -> Position | None:
         names = [name for name, _descending, _null in self.terms]
-        values = self.queryset.filter(pk=key).order_by().values_list(*names).first()
+        values = self.anchors.filter(pk=key).order_by().values_list(*names).first()
         return None if values is None else [(*term, value) for term, value in zip(self.terms, values, strict=True)]
 
     def _read(self, position: Position | None, backwards: bool) -> tuple[list[Model], bool]:

@@ -62,12 +62,13 @@ class SqlFile:
     def statement(self) -> str:
         """The statement that creates it.
 
-        The body of a view stands in a CTE: a plain single-table view would be auto-updatable and a form over it would
-        rewrite the base row past the audit (architecture.md, "SQL is code"). The planner inlines a CTE used once.
+        The body of a view is joined with one empty row: a plain single-table view would be auto-updatable and a form
+        over it would rewrite the base row past the audit (architecture.md, "SQL is code"). The planner removes the
+        empty row and sees through the view, so that expensive columns are computed only for rows that are left.
         """
         if self.kind == "function":
             return self.body
-        return f"create view {self.name} as\nwith result as (\n{self.body}\n)\nselect * from result"
+        return f"create view {self.name} as\nselect result.* from (\n{self.body}\n) as result cross join (select) as read_only"
 
     @property
     def digest(self) -> str:

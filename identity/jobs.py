@@ -170,30 +170,25 @@ def plan_identity(parameters: Mapping[str, Any]) -> None:
 
 def collect_candidates(parameters: Mapping[str, Any]) -> None:
     """Fill the temporary table ``numbered`` with the records in question, normalised."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            create temp table candidates (
-                source_table text not null, source_pk text not null, snapshot_at timestamptz, recorded_at timestamptz,
-                event_date date, phone_norm text, phone_is_weak boolean, license_norm text, license_is_clean boolean,
-                plate_norm text, name_norm text, brand_norm text, model_norm text, driver_id text, scout_id integer,
-                record_digest text, payload jsonb
-            ) on commit drop
-            """
+    conditions = "".join(
+        f"    and records.event_date {comparison} %({name})s\n"
+        for name, comparison in (("date_from", ">="), ("date_to", "<="))
+        if parameters.get(name)
+    )
+    feed_statement = sqlfiles.load("identity_1_feed") + conditions
+    feeds = [
+        sql.SQL(feed_statement).format(
+            view=sql.Identifier("canon", FEEDS[feed][1]), source_table=sql.Literal(FEEDS[feed][0])
         )
-    for feed in parameters.get("source") or FEEDS:
-        source_table, view = FEEDS[feed]
-        statement = sqlfiles.load("identity_1_candidates")
-        values: dict[str, Any] = {"source_table": source_table, "full": bool(parameters.get("full"))}
-        for name, comparison in (("date_from", ">="), ("date_to", "<=")):
-            if parameters.get(name):
-                statement += f"    and records.event_date {comparison} %({name})s\n"
-                values[name] = parameters[name]
-        with connection.cursor() as cursor:
-            cursor.execute(sql.SQL(statement).format(view=sql.Identifier("canon", view)), values)
-    ordered = "order by snapshot_at, source_table collate \"C\", source_pk collate \"C\" limit %(limit)s"
-    limit = parameters.get("limit")
-    _run("identity_1_numbered", {"limit": limit}, ordered_and_limited=sql.SQL(ordered if limit else ""))
+        for feed in parameters.get("source") or FEEDS
+    ]
+    limited = "order by snapshot_at, source_table collate \"C\", source_pk collate \"C\" limit %(limit)s"
+    _run(
+        "identity_1_numbered",
+        {"full": False, **parameters},
+        feeds=sql.SQL("\nunion all\n").join(feeds),
+        ordered_and_limited=sql.SQL(limited if parameters.get("limit") else ""),
+    )
 
 
 def decide_candidates() -> None:

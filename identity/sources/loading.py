@@ -27,8 +27,8 @@ from psycopg2 import sql
 
 from identity.sources.reading import (
     BLOCK,
-    CLEAN_KEY,
     FORMATS,
+    KEY,
     TEXT_TYPES,
     CleanBlocks,
     Header,
@@ -90,13 +90,14 @@ def load_source(
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("set local statement_timeout = 0")
+            cursor.execute("set local lock_timeout = '60s'")
             cursor.execute("set local datestyle = 'ISO, DMY'")
             load = _Load(cursor, source, header, path, rejects, progress or (lambda rows: None))
             try:
                 tally = load.run()
             except OperationalError as error:
                 if getattr(error.__cause__, "pgcode", None) == "55P03":  # lock_not_available
-                    raise SourceFileRefused(_("the table is in use by another load; try again later")) from error
+                    raise SourceFileRefused(_("the table is in use by somebody else; try again later")) from error
                 raise
             except (DataError, IntegrityError) as error:
                 raise SourceFileRefused(
@@ -198,13 +199,21 @@ class _Load:
         self.columns = self._plan_columns()
         self.given = {column.name: column for column in self.columns}
         self.has_surrogate = source.surrogate in self.given
+        self.fields = [
+            (
+                column,
+                column.index,
+                FORMATS.get(column.type_name) or (KEY if column.name in source.key else None),
+                column.required,
+            )
+            for column in self.columns
+        ]
 
     def run(self) -> LoadTally:
         tally = self.tally
         tally.read = self._stage()
-        self._execute(
-            "lock table {target} in share row exclusive mode"
-        )  # readers go on; other writers, a second load among them, wait
+        # Readers go on; other writers, a second load among them, wait.
+        self._execute("lock table {target} in share row exclusive mode")
         tally.superseded = self._drop_superseded()
         if self.has_surrogate:
             self._reject_surrogates_used_twice()
@@ -324,12 +333,7 @@ class _Load:
             by_index[index].identifier if index in by_index else _ignored(index) for index in range(self.header.width)
         ]
         self._create_stage(index for index in range(self.header.width) if index not in by_index)
-        patterns = {}
-        for column in self.columns:
-            if column.type_name in FORMATS:
-                patterns[column.index] = FORMATS[column.type_name].clean_column(column.required)
-            elif column.name in self.source.key:
-                patterns[column.index] = CLEAN_KEY.clean_column(column.required)
+        patterns = {index: form.clean_column(required) for __, index, form, required in self.fields if form}
         with self.path.open("rb") as file:
             blocks = CleanBlocks(file, self.header, patterns, self.progress)
             self._copy(order, blocks, self.header.delimiter)
@@ -370,20 +374,20 @@ class _Load:
             self.rejects.add(line, "", "", reason % {"count": len(row), "expected": len(names)}, names, row)
             return None
         values = []
-        for column in self.columns:
-            text = row[column.index]
-            if column.type_name in FORMATS or column.name in self.source.key:
-                text = text.strip()
+        for column, index, form, required in self.fields:
+            text = row[index]
             reason = ""
-            if not text:
-                reason = _("must not be empty") if column.required else ""
-            elif column.type_name in FORMATS:
-                try:
-                    text = FORMATS[column.type_name].convert(text)
-                except ValueError as error:
-                    reason = str(error)
+            if form is not None:
+                text = text.strip()
+                if text:
+                    try:
+                        text = form.convert(text)
+                    except ValueError as error:
+                        reason = str(error)
+            if required and not text:
+                reason = _("must not be empty")
             if reason:
-                self.rejects.add(line, column.name, row[column.index], reason, names, row)
+                self.rejects.add(line, column.name, row[index], reason, names, row)
                 return None
             values.append(text)
         if self._needs_either_key:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import functools
 import io
 import itertools
 import re
@@ -53,6 +54,7 @@ def _day(match: re.Match[str]) -> str:
         raise ValueError(_("no such day in the calendar")) from None
 
 
+@functools.lru_cache(1 << 14)  # a feed of a million rows has a few thousand days
 def _to_date(text: str) -> str:
     if match := _DATE.fullmatch(text):
         return _day(match)
@@ -139,7 +141,7 @@ FORMATS: dict[str, Format] = {
 }
 TEXT_TYPES = frozenset({"varchar", "text", "bpchar"})
 # A key is compared as it stands, so blanks around it must go; only the slow reader takes them off.
-CLEAN_KEY = Format(str, r"\S+")
+KEY = Format(str, r"\S+")
 
 
 # --- header ----------------------------------------------------------------------------------------
@@ -226,7 +228,7 @@ class CleanBlocks:
         if block:
             cut = block.rfind(b"\n") + 1
             if not cut:
-                self.dirty = len(block) == BLOCK or not self._ends_here()
+                self.dirty = len(self.tail) + len(block) >= BLOCK
                 block, self.tail = self.tail + block + b"\n", b""
             else:
                 self.dirty = len(self.tail) + block.find(b"\n") > BLOCK
@@ -238,9 +240,6 @@ class CleanBlocks:
         clean = self._clean(block)
         self.dirty = clean is None
         return clean or b""
-
-    def _ends_here(self) -> bool:
-        return not self.file.read(1)
 
     def _clean(self, block: bytes) -> bytes | None:
         """The block as COPY may have it, or nothing when it is not clean."""

@@ -39,7 +39,7 @@ class SourceTable:
 def _table(
     model: type[SourceModel], *key: str, surrogate: str = "", surrogate_identifies: bool = False
 ) -> tuple[str, SourceTable]:
-    columns = tuple(field.column for field in model._meta.concrete_fields)
+    columns = tuple(field.column for field in model._meta.concrete_fields if field.column)
     name = model._meta.db_table
     return name, SourceTable(name, columns, key, surrogate, surrogate_identifies)
 

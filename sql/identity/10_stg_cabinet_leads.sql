@@ -3,12 +3,6 @@
 -- (domain.md 1.6, 3.12, Q68); a row id that is also somebody's external_id is told apart by "row:" (F28).
 -- Grain: one row per source_pk.
 -- Read by: the identity run; kept apart from the other feeds so that only records in question are normalised.
-with numeric_external_ids as (
-    select leads.external_id
-    from public.module_ct_cabinet_leads as leads
-    where leads.external_id ~ '^[0-9]{1,10}$'
-)
-
 select
     'module_ct_cabinet_leads' as source_table,
     case
@@ -46,5 +40,9 @@ select
     ) as payload
 from public.module_ct_cabinet_leads as leads
 -- 1 lead : 0..1 numbers (external ids are unique)
-left join numeric_external_ids
+left join (
+    select numbers.external_id
+    from public.module_ct_cabinet_leads as numbers
+    where length(numbers.external_id) <= 10 and numbers.external_id ~ '^[0-9]+$'
+) as numeric_external_ids
     on coalesce(btrim(leads.external_id), '') = '' and numeric_external_ids.external_id = leads.id::text

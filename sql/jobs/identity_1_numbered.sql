@@ -1,17 +1,33 @@
--- Numbers the candidates and splits their names into words; one row per source record, the oldest ones
--- first when there is a limit.
+-- Gathers the candidates of all feeds, numbers them and splits their names into words. With a limit the
+-- oldest records come first.
 create temp table numbered on commit drop as
 select
     row_number() over () as n,
-    picked.*,
-    canon.name_tokens(picked.name_norm) as tokens
+    picked.*
 from (
-    select candidates.* from candidates {ordered_and_limited}
+    select candidates.*, canon.name_tokens(candidates.name_norm) as tokens
+    from (
+        {feeds}
+    ) as candidates
+    {ordered_and_limited}
 ) as picked;
-
--- A feed without unique index may hold a record twice: one of them speaks for both.
-delete from numbered using numbered as twin
-where twin.source_table = numbered.source_table and twin.source_pk = numbered.source_pk
-    and (twin.record_digest, twin.n) < (numbered.record_digest, numbered.n);
 create index on numbered (n);
-analyze numbered
+analyze numbered;
+
+-- A feed without unique index may hold a record twice: one row speaks for all.
+with repeated as (
+    select source_table, source_pk from numbered group by source_table, source_pk having count(*) > 1
+),
+
+ranked as (
+    select
+        numbered.n,
+        row_number() over (
+            partition by numbered.source_table, numbered.source_pk order by numbered.record_digest, numbered.n
+        ) as place
+    from numbered
+    inner join repeated
+        on repeated.source_table = numbered.source_table and repeated.source_pk = numbered.source_pk
+)
+
+delete from numbered using ranked where ranked.n = numbered.n and ranked.place > 1

@@ -105,14 +105,13 @@ def superuser(db) -> User:
 
 
 @pytest.fixture
-def screenshot(tmp_path: Path) -> Callable[[Visit, str], Path]:
-    """Return a function that saves a picture outside the tree (BROWSER_SCREENSHOTS, else the test's own folder)."""
-    folder = Path(os.environ.get("BROWSER_SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
+def screenshot() -> Callable[[Visit, str], None]:
+    """Return a function that saves a picture to the folder BROWSER_SCREENSHOTS names; nothing without it."""
+    folder = os.environ.get("BROWSER_SCREENSHOTS")
 
-    def save(window: Visit, name: str) -> Path:
-        target = folder / f"{name}.png"
-        window.page.screenshot(path=target)
-        return target
+    def save(window: Visit, name: str) -> None:
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            window.page.screenshot(path=Path(folder) / f"{name}.png")
 
     return save

@@ -49,9 +49,15 @@ class PersonAdmin(admin_base.SearchMixin, admin_base.ReadOnlyAdmin):
         yield admin_base.Section.of("Same phone", columns, Person.objects.filter(primary_phone=obj.primary_phone), 2)
 
 
+@admin.action(description="count", permissions=["view"])
+def count_them(modeladmin, request, queryset):
+    modeladmin.message_user(request, f"{queryset.count()} counted")
+
+
 class LeadAdmin(admin_base.ReadOnlyAdmin):
     list_display = ("id", "last_name", "last_active_date", "lead_created_at")
     list_per_page = 7
+    actions = (count_them,)
 
 
 class DriverAdmin(admin_base.SearchMixin, admin_base.ReadOnlyAdmin):
@@ -175,6 +181,15 @@ def test_a_mark_that_names_no_row_gives_the_first_page(viewer, mark):
     assert answer.context_data["cl"].result_list == first
 
 
+def test_a_reader_keeps_the_place_when_the_last_row_has_left_the_filter(viewer):
+    some_persons(30)
+    filtered = f"{PERSONS}?confidence_level__exact=HIGH"
+    first = viewer.get(filtered).context_data["cl"]
+    expected = viewer.get(PERSONS + first.next_url).context_data["cl"].result_list
+    Person.objects.filter(pk=first.result_list[-1].pk).update(confidence_level="LOW")
+    assert viewer.get(PERSONS + first.next_url).context_data["cl"].result_list == expected
+
+
 def test_a_filter_starts_again_on_its_first_page(viewer):
     some_persons(30)
     second = viewer.get(PERSONS + viewer.get(PERSONS).context_data["cl"].next_url)
@@ -183,16 +198,28 @@ def test_a_filter_starts_again_on_its_first_page(viewer):
 
 def test_a_list_counts_no_further_than_its_limit_and_says_so(viewer, monkeypatch):
     monkeypatch.setattr(paginators.CappedPaginator, "cap", 20)
+    viewer.cookies["django_language"] = "en"
     some_persons(21)
-    with CaptureQueriesContext(connection) as queries, translation.override("en"):
-        answer = viewer.get(PERSONS, headers={"cookie": f"{viewer.cookies.output(attrs=[], header='')}"})
+    with CaptureQueriesContext(connection) as queries:
+        capped = viewer.get(PERSONS)
     counting = [query["sql"] for query in queries if "COUNT(*)" in query["sql"]]
-    assert counting and all("LIMIT 21" in sql for sql in counting)
-    assert answer.context_data["cl"].paginator.is_capped
+    assert len(counting) == 1
+    assert "LIMIT 21" in counting[0]
+    assert "more than 20 results" in capped.content.decode()
     Person.objects.all()[:1].get().delete()
-    exact = viewer.get(PERSONS).context_data["cl"]
-    assert not exact.paginator.is_capped
-    assert exact.result_count == 20
+    exact = viewer.get(PERSONS)
+    assert exact.context_data["cl"].result_count == 20
+    assert "more than" not in exact.content.decode()
+
+
+def test_an_action_over_all_rows_is_offered_only_when_their_number_is_known(viewer, monkeypatch):
+    some_leads(21)
+    assert 'class="question' in viewer.get(LEADS).content.decode()
+    monkeypatch.setattr(paginators.CappedPaginator, "cap", 20)
+    assert 'class="question' not in viewer.get(LEADS).content.decode()
+    chosen = [str(key) for key in CabinetLead.objects.values_list("pk", flat=True)[:2]]
+    answer = viewer.post(LEADS, {"action": "count_them", "_selected_action": chosen, "index": "0"}, follow=True)
+    assert "2 counted" in answer.content.decode()
 
 
 def test_a_list_asks_as_many_questions_for_ten_rows_as_for_two_hundred(viewer, monkeypatch):
@@ -254,6 +281,11 @@ def test_nothing_can_be_written_through_a_read_only_screen(viewer, admin_client)
         client.post(PERSONS, bulk | {"action": "act_without_permission"})
     person.refresh_from_db()
     assert (person.primary_full_name, person.confidence_level) == ("ANA ROJAS", "HIGH")
+
+
+@pytest.mark.parametrize(("screen", "model"), [(PersonAdmin, Person), (LeadAdmin, CabinetLead)])
+def test_a_declared_screen_passes_the_checks_of_the_admin(screen, model):
+    assert screen(model, site).check() == []
 
 
 def test_a_screen_is_closed_to_those_who_may_not_look(client):

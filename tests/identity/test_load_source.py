@@ -6,6 +6,8 @@ import csv
 import datetime
 import io
 import json
+import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -17,6 +19,7 @@ from django.utils import translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from identity.management.commands import load_source as load_source_command
 from identity.models import CabinetLead, DailyTrips, Driver, ScoutingRegistration
 from identity.sources import SOURCE_TABLES, LoadTally, SourceFileRefused, load_source, loading, reading
 
@@ -614,6 +617,12 @@ def test_the_command_names_the_tables_it_knows():
     assert "module_ct_cabinet_leads" in str(error)
 
 
+def test_the_help_explains_the_exit_codes():
+    text = load_source_command.Command().create_parser("manage.py", "load_source").format_help()
+    assert "Exit code 0" in text
+    assert "summary_daily" in text
+
+
 # --- two at once -----------------------------------------------------------------------------------
 
 
@@ -644,3 +653,44 @@ def test_two_loads_of_one_table_at_once_add_each_row_once(tmp_path):
         with connection.cursor() as cursor:
             cursor.execute("truncate public.drivers")
             cursor.execute("alter table public.drivers add constraint drivers_one_row_per_driver_id unique (driver_id)")
+
+
+# --- killed ----------------------------------------------------------------------------------------
+
+LOADER = """
+import sys
+from pathlib import Path
+import django
+django.setup()
+from django.db import connection
+connection.settings_dict["NAME"] = sys.argv[1]
+from identity.sources import load_source
+
+def wait_to_be_killed(rows):
+    print(rows, flush=True)
+    sys.stdin.read()
+
+load_source(table="drivers", path=Path(sys.argv[2]), rejects_dir=Path(sys.argv[3]), actor="ana",
+            progress=wait_to_be_killed)
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.django_db(transaction=True)
+def test_a_killed_load_leaves_nothing_and_the_next_one_is_complete(tmp_path):
+    path = tmp_path / "drivers.csv"
+    path.write_text("driver_id,full_name\n" + "".join(f"d{n},N{n}\n" for n in range(20_000)), encoding="utf-8")
+    name = connection.settings_dict["NAME"]
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "ct4site.settings"}
+    command = [sys.executable, "-c", LOADER, name, str(path), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ) as loader:
+        rows_read = int(loader.stdout.readline())
+        loader.kill()
+    assert 0 < rows_read < 20_000
+    try:
+        assert not Driver.objects.exists()
+        tally = load_source(table="drivers", path=path, rejects_dir=tmp_path, actor="ana")
+        assert counts(tally) == (20_000, 0, 0, 0, 0)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("truncate public.drivers")

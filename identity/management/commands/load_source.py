@@ -14,7 +14,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from identity.sources import SOURCE_TABLES, LoadTally, SourceFileRefused, load_source
 
@@ -22,11 +21,13 @@ REJECTED_ROWS = 3
 
 
 class Command(BaseCommand):
-    help = gettext_lazy(  # type: ignore[assignment]
-        "Loads a CSV file into a source table. Loading a file again changes nothing. "
-        "Exit code 0: every row accepted; 1: the file was refused and nothing loaded; "
-        "3: some rows were rejected (see the rejects file), the others are loaded."
-    )
+    @property
+    def help(self) -> str:  # type: ignore[override]
+        return _(
+            "Loads a CSV file into a source table. Loading a file again changes nothing. "
+            "Exit code 0: every row accepted; 1: the file was refused and nothing loaded; "
+            "3: some rows were rejected (see the rejects file), the others are loaded."
+        )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("table", choices=tuple(SOURCE_TABLES), metavar="TABLE", help=", ".join(SOURCE_TABLES))
@@ -48,7 +49,7 @@ class Command(BaseCommand):
         self._tell(tally, dry_run=options["dry_run"])
         if tally.rejected:
             raise CommandError(
-                _("%(count)s rows were rejected: %(file)s") % {"count": tally.rejected, "file": tally.rejects_file},
+                _("Rows rejected: %(count)s, see %(file)s") % {"count": tally.rejected, "file": tally.rejects_file},
                 returncode=REJECTED_ROWS,
             )
 

@@ -1,6 +1,5 @@
 -- Candidates of the identity run from one feed: records without link that are new, changed since they
 -- were last tried, marked to be tried again, or all open ones with --full. {view} is the staging view.
-insert into candidates
 select
     records.source_table, records.source_pk, records.snapshot_at, records.recorded_at, records.event_date,
     records.phone_norm, records.phone_is_weak, records.license_norm, records.license_is_clean,
@@ -8,10 +7,10 @@ select
     records.driver_id, records.scout_id, records.record_digest, records.payload
 from {view} as records
 left join canon.identity_unmatched as unmatched -- 1 record : 0..1 unmatched
-    on unmatched.source_table = %(source_table)s and unmatched.source_pk = records.source_pk
+    on unmatched.source_table = {source_table} and unmatched.source_pk = records.source_pk
 where not exists (
         select 1 from canon.identity_links as links
-        where links.source_table = %(source_table)s and links.source_pk = records.source_pk
+        where links.source_table = {source_table} and links.source_pk = records.source_pk
     )
     and (
         unmatched.id is null
