@@ -62,6 +62,10 @@ class KeysetChangeList(ChangeList):
                 ordering[-1] = "pk"
         return ordering
 
+    def get_ordering_field(self, field_name: Any) -> Any:
+        # The stock list hides the link of a column outside ``sortable_by`` but still sorts by it when asked.
+        return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
+
     def get_results(self, request: HttpRequest) -> None:
         self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
         rows, earlier, later = Keyset(self.queryset, self.list_per_page, anchors=self.root_queryset).page(

@@ -17,7 +17,7 @@ class KernelConfig(AppConfig):
     verbose_name = _("Operations")
 
     def ready(self) -> None:
-        from ct4site import checks  # noqa: F401  registers itself
+        from ct4site import checks, queue, rollback  # noqa: F401  register themselves
 
         pre_migrate.connect(make_way_for_migrations, sender=self, dispatch_uid="ct4site.make_way_for_migrations")
         post_migrate.connect(sync_after_migrate, sender=self, dispatch_uid="ct4site.sync_after_migrate")

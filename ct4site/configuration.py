@@ -94,6 +94,7 @@ VARIABLES = (
     Variable("CT4_SHARED_KEY_LIMIT", 3, integer(1, 1000), "a phone or licence of more persons or drivers than this never links by itself"),
     Variable("CT4_PERSON_SOURCE_LIMIT", 6, integer(1, 1000), "source records one person may have before a job stops adding to it"),
     Variable("CT4_CHUNK_SIZE", 5000, integer(1, 1_000_000), "rows per transaction of a batch job"),
+    Variable("CT4_APPLY_CONNECTIONS", 2, integer(1, 16), "database connections that apply a plan side by side"),
     Variable("CT4_RUN_LEASE_SECONDS", 120, integer(1, 86400), "a run without a sign of life for this long counts as lost"),
     Variable("CT4_WORKERS", 2, integer(1, 64), "processes of the queue worker"),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import getpass
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -126,12 +127,6 @@ class RunContext:
             with connection.cursor() as cursor:
                 # Batch statements may take their time; their memory is worth a few merges on disk saved.
                 cursor.execute("set local statement_timeout = 0; set local work_mem = '256MB'")
-                cursor.execute(
-                    "select 1 from ops.ingestion_runs where id = %s and attempt = %s and status = 'RUNNING' for update",
-                    [self.run_id, self.attempt],
-                )
-                if cursor.fetchone() is None:
-                    raise LostPlace(_("Run %(id)s was closed or taken over; this attempt stops.") % {"id": self.run_id})
             yield
             self._save()
 
@@ -150,7 +145,9 @@ class RunContext:
         self.run.log = [*self.run.log, text][-200:]
 
     def _save(self) -> None:
-        Run.objects.filter(pk=self.run_id).update(
+        """Write the run's row; the last statement of every step, and its fence."""
+        held = Run.objects.filter(pk=self.run_id, attempt=self.attempt, status=RunStatus.RUNNING)
+        saved = held.update(
             stats=self.tally,
             phase=self.run.phase,
             progress_done=self.run.progress_done,
@@ -159,6 +156,8 @@ class RunContext:
             log=self.run.log,
             heartbeat_at=Now(),
         )
+        if not saved:
+            raise LostPlace(_("Run %(id)s was closed or taken over; this attempt stops.") % {"id": self.run_id})
 
 
 def current_actor() -> str:
@@ -368,44 +367,118 @@ def apply_plan(context: RunContext, owner: Run, chunk: Callable[[str, int, int],
 
     ``ops.plan_<id>`` holds rows numbered by ``seq``; rows of one ``group_no`` stay in one chunk.
     ``chunk(table, first, last)`` applies the rows ``first < seq <= last`` and returns the counts of
-    what it changed; counts, position and effects commit together.
+    what it changed; counts, position and effects commit together. Chunks are worked on by several
+    connections at once and committed in order, so one position says how far the plan is applied.
     """
     table = f"plan_{owner.pk}"
-    total = owner.progress_total or 0
     own = owner.pk == context.run_id
     if not own:
         context.note(_("Finishing the plan of run %(id)s, which was interrupted.") % {"id": owner.pk})
-    position = owner.progress_done
-    number = 0
-    while position < total:
-        number += 1
-        with context.transaction():
-            last = _end_of_chunk(table, position)
-            faults.point(f"chunk:{number}:picked")
-            context.count(chunk(table, position, last))
-            faults.point(f"chunk:{number}:effected")
-            context.progress("apply", last, total)
-            if not own:
-                Run.objects.filter(pk=owner.pk).update(progress_done=last)
-        faults.point(f"chunk:{number}:committed")
-        position = last
+    ends = _chunk_ends(table, owner.progress_done)
+    pipeline = _Pipeline(context, owner, chunk, list(zip([owner.progress_done, *ends], ends, strict=False)))
+    # Inside somebody's transaction (a dry run) only this connection sees the plan.
+    alone = context.run.dry_run or connection.in_atomic_block
+    pipeline.run(1 if alone else min(settings.APPLY_CONNECTIONS, len(ends)))
     with context.transaction():
         drop_plan(owner)
         if own:
             context.run.has_plan = False
 
 
-def _end_of_chunk(table: str, position: int) -> int:
-    """Last row of the next chunk: chunk size rows, extended so that no ``group_no`` is cut."""
+class _Pipeline:
+    """Chunks applied side by side, committed one after the other."""
+
+    def __init__(
+        self, context: RunContext, owner: Run, chunk: Callable[[str, int, int], Mapping[str, Any]],
+        ranges: list[tuple[int, int]],
+    ) -> None:  # fmt: skip
+        self.context, self.owner, self.chunk, self.ranges = context, owner, chunk, ranges
+        self.next = 0
+        self.committed = 0
+        self.error: BaseException | None = None
+        self.turn = threading.Condition()
+
+    def run(self, connections_count: int) -> None:
+        if connections_count <= 1:
+            self._work()
+        else:
+            threads = [threading.Thread(target=self._work_and_close, daemon=True) for _number in range(connections_count)]
+            for thread in threads:
+                thread.start()
+            try:
+                for thread in threads:
+                    thread.join()
+            except BaseException as error:
+                self._stop(error)
+                for thread in threads:
+                    thread.join()
+                raise
+        if self.error is not None:
+            raise self.error
+
+    def _work_and_close(self) -> None:
+        try:
+            self._work()
+        finally:
+            connection.close()
+
+    def _work(self) -> None:
+        try:
+            while (number := self._take()) is not None:
+                self._apply(number)
+                faults.point(f"chunk:{number + 1}:committed")
+                with self.turn:
+                    self.committed = number + 1
+                    self.turn.notify_all()
+        except BaseException as error:
+            self._stop(error)
+
+    def _take(self) -> int | None:
+        with self.turn:
+            if self.error is not None or self.next == len(self.ranges):
+                return None
+            self.next += 1
+            return self.next - 1
+
+    def _stop(self, error: BaseException) -> None:
+        with self.turn:
+            self.error = self.error or error
+            self.turn.notify_all()
+
+    def _apply(self, number: int) -> None:
+        first, last = self.ranges[number]
+        with self.context.transaction():
+            faults.point(f"chunk:{number + 1}:picked")
+            counts = self.chunk(f"plan_{self.owner.pk}", first, last)
+            with connection.cursor() as cursor:
+                # What would be checked at commit is checked before the turn, beside the other connection's work.
+                cursor.execute("set constraints all immediate")
+            faults.point(f"chunk:{number + 1}:effected")
+            with self.turn:
+                self.turn.wait_for(lambda: self.committed == number or self.error is not None)
+            if self.error is not None:
+                raise LostPlace("an earlier chunk failed")
+            self.context.count(counts)
+            self.context.progress("apply", last, self.owner.progress_total)
+            if self.owner.pk != self.context.run_id:
+                Run.objects.filter(pk=self.owner.pk).update(progress_done=last)
+
+
+def _chunk_ends(table: str, position: int) -> list[int]:
+    """Last ``seq`` of every chunk after a position: chunk size rows, extended so that no group is cut."""
     with connection.cursor() as cursor:
         cursor.execute(
             sql.SQL(
-                "select coalesce(max(seq), 0) from {table} where group_no = ("
-                " select group_no from {table} where seq <= %(wanted)s order by seq desc limit 1)"
+                """
+                select max(seq)
+                from (select seq, min(seq) over (partition by group_no) as starts from {table} where seq > %(position)s) as rows
+                group by (starts - 1) / %(size)s
+                order by 1
+                """
             ).format(table=sql.Identifier("ops", table)),
-            {"wanted": position + settings.CHUNK_SIZE},
+            {"position": position, "size": settings.CHUNK_SIZE},
         )
-        return int(cursor.fetchone()[0])
+        return [row[0] for row in cursor.fetchall()]
 
 
 def drop_plan(owner: Run) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 
@@ -26,3 +27,16 @@ class ChosenLanguageMiddleware:
             response.headers.setdefault("Content-Language", language)
             response.headers["Vary"] = ", ".join(filter(None, [response.headers.get("Vary"), "Cookie"]))
             return response
+
+
+class NoNulMiddleware:
+    """Answer 400 to an address with a NUL character, which PostgreSQL takes in no text (reliability.md F25)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        query = request.META.get("QUERY_STRING", "")
+        if "\x00" in request.path or "\x00" in query or "%00" in query:
+            raise BadRequest("The address holds a NUL character.")
+        return self.get_response(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -113,7 +114,8 @@ class AuditEntry(models.Model):
         verbose_name = _("audit entry")
         verbose_name_plural = _("audit log")
         indexes = [
-            models.Index(fields=["run", "id"], name="audit_by_run"),
+            # Rows of a run lie together: a block range index is enough and costs writers nothing.
+            BrinIndex(fields=["run"], name="audit_by_run", autosummarize=True),
             models.Index(fields=["person_key"], name="audit_by_person", condition=Q(person_key__isnull=False)),
         ]
 

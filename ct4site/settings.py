@@ -46,6 +46,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "ct4site.middleware.ChosenLanguageMiddleware",
+    "ct4site.middleware.NoNulMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -149,6 +150,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 1
+AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
@@ -160,7 +162,8 @@ TIME_ZONE = "America/Lima"
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+# Elsewhere files are served from where they are written; WhiteNoise warns of a folder that does not exist.
+STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 WHITENOISE_USE_FINDERS = not PRODUCTION
 WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
@@ -224,4 +227,5 @@ NAME_CONTRADICTION_BLOCKS = CONFIGURATION["CT4_NAME_CONTRADICTION_BLOCKS"]
 SHARED_KEY_LIMIT = CONFIGURATION["CT4_SHARED_KEY_LIMIT"]
 PERSON_SOURCE_LIMIT = CONFIGURATION["CT4_PERSON_SOURCE_LIMIT"]
 CHUNK_SIZE = CONFIGURATION["CT4_CHUNK_SIZE"]
+APPLY_CONNECTIONS = CONFIGURATION["CT4_APPLY_CONNECTIONS"]
 RUN_LEASE_SECONDS = CONFIGURATION["CT4_RUN_LEASE_SECONDS"]

@@ -5,18 +5,22 @@ The rules are the SQL files under sql/jobs; this module only gives them their or
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg2 import sql
 
 from ct4site import sqlfiles
-from ct4site.jobs import RunContext, apply_plan, job, unfinished_plan
+from ct4site.jobs import JobError, RunContext, apply_plan, job, unfinished_plan
 from ct4site.models import JobType
+from identity.sources import SourceFileRefused, load_source
 
 # Names of feeds as people and the runbooks say them (domain.md 3.11), in the order they are read.
 FEEDS = {
@@ -37,10 +41,15 @@ WRITER_LOCK = 4_005_001
 SMALL_BLOCK = 16
 
 
-def take_writer_lock() -> None:
-    """Wait for the turn to write identity tables; held until the transaction ends."""
+def take_writer_lock(*, beside_own_chunks: bool = False) -> None:
+    """Wait for the turn to write identity tables; held until the transaction ends.
+
+    ``beside_own_chunks`` lets other chunks of the same run write at the same time (they share no
+    person), and nobody else.
+    """
+    lock = "pg_advisory_xact_lock_shared" if beside_own_chunks else "pg_advisory_xact_lock"
     with connection.cursor() as cursor:
-        cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock(%s)", [WRITER_LOCK])
+        cursor.execute(f"set local lock_timeout = '120s'; select {lock}(%s)", [WRITER_LOCK])
 
 
 def _run(name: str, parameters: Mapping[str, Any], **identifiers: sql.Composable) -> Any:
@@ -60,7 +69,7 @@ def _store_plan(context: RunContext, name: str, parameters: Mapping[str, Any]) -
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("drop table if exists {}").format(plan))
         cursor.execute(sql.SQL(sqlfiles.load(name)).format(plan=plan), parameters)
-        cursor.execute(sql.SQL("create index on {} (seq); analyze {}").format(plan, plan))
+        cursor.execute(sql.SQL("create index on {} (seq); analyze {} (seq, group_no)").format(plan, plan))
         cursor.execute(sql.SQL("select count(*) from {}").format(plan))
         total = cursor.fetchone()[0]
     context.run.has_plan = True
@@ -102,6 +111,42 @@ def _apply_index_rows(context: RunContext) -> Any:
     return chunk
 
 
+# --- source files -----------------------------------------------------------------------------------
+
+
+@job(
+    JobType.SOURCE_LOAD,
+    purpose=_("Loads a CSV file into a source table."),
+    parameters=("table", "file", "rejects_dir"),
+    queueable=False,
+)
+def load_source_file(context: RunContext) -> None:
+    """Load one CSV file (domain.md 2) in one transaction; see ``identity.sources.load_source``.
+
+    Raises ``JobError`` when the file is refused as a whole: nothing is loaded then.
+    """
+    given = context.parameters
+    path = Path(given["file"])
+    try:
+        with context.transaction():
+            tally = load_source(
+                table=given["table"],
+                path=path,
+                rejects_dir=Path(given["rejects_dir"]),
+                actor=context.run.actor,
+                progress=lambda rows: context.progress("read", rows),
+            )
+            context.tally.update(dataclasses.asdict(tally))
+            context.progress("read", tally.read, tally.read)
+    except SourceFileRefused as error:
+        reason = str(error)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    else:
+        return
+    raise JobError(gettext("%(file)s was not loaded. %(reason)s") % {"file": path.name, "reason": reason})
+
+
 # --- identity run -----------------------------------------------------------------------------------
 
 
@@ -127,8 +172,11 @@ def run_identity(context: RunContext) -> None:
     if context.tally["audit"]:
         with context.transaction(), connection.cursor() as cursor:
             cursor.execute(
-                "analyze canon.identity_links; analyze canon.identity_registry; analyze canon.identity_unmatched;"
-                " analyze canon.identity_origin; analyze observational.lead_events"
+                "analyze canon.identity_links (person_key, source_table, source_pk, run_id);"
+                " analyze canon.identity_registry (person_key, primary_phone, primary_license);"
+                " analyze canon.identity_unmatched (source_table, source_pk, status, is_stale, reason_code);"
+                " analyze canon.identity_origin (person_key, origin_tag);"
+                " analyze observational.lead_events (source_table, source_pk, person_key, phone_norm, license_norm)"
             )
 
 
@@ -187,7 +235,7 @@ def collect_candidates(parameters: Mapping[str, Any]) -> None:
         "identity_1_numbered",
         {"full": False, **parameters},
         feeds=sql.SQL("\nunion all\n").join(feeds),
-        ordered_and_limited=sql.SQL(limited if parameters.get("limit") else ""),
+        ordered_and_limited=sql.SQL(limited if parameters.get("limit") else "offset 0"),
     )
 
 
@@ -233,7 +281,7 @@ def _changes(name: str, parameters: Mapping[str, Any]) -> int:
 
 def _apply_identity_rows(context: RunContext) -> Any:
     def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
-        take_writer_lock()
+        take_writer_lock(beside_own_chunks=True)
         parameters = {"first": first, "last": last, "run_id": context.run_id, "actor": context.run.actor}
         counts = json.loads(_run("identity_apply", parameters, plan=_plan_table(table))[0])
         for source_table, of_feed in counts.pop("sources").items():

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 
 from ct4site import jobs
 from ct4site.models import JobType, RunStatus
@@ -29,7 +31,20 @@ _numbers = itertools.count(1)
 _FRESH: Any = object()
 
 _FIRST_NAMES = ("ABEL", "BERTA", "CIRO", "DORA", "ELMER", "FLOR", "GINO", "HILDA", "IVAN", "JULIA", "KATIA", "LUCIO")
-_LAST_NAMES = ("ACUNA", "BALDEON", "CCOPA", "DIAZ", "ESPINO", "FARFAN", "GALVEZ", "HINOJOSA", "INGA", "JARA", "KURI", "LEON")
+_LAST_NAMES = (
+    "ACUNA",
+    "BALDEON",
+    "CCOPA",
+    "DIAZ",
+    "ESPINO",
+    "FARFAN",
+    "GALVEZ",
+    "HINOJOSA",
+    "INGA",
+    "JARA",
+    "KURI",
+    "LEON",
+)
 
 
 class Record(NamedTuple):
@@ -192,6 +207,16 @@ def run_job(code: str, **parameters: Any) -> dict[str, Any]:
         with connection.cursor() as cursor:
             cursor.execute("discard temp")
     return dict(run.stats)
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """Undo at the end whatever the block wrote, append-only tables included; jobs may run inside."""
+    start = transaction.savepoint()
+    try:
+        yield
+    finally:
+        transaction.savepoint_rollback(start)
 
 
 def refresh() -> dict[str, Any]:

@@ -216,6 +216,7 @@ class _Load:
         self._execute("lock table {target} in share row exclusive mode")
         tally.superseded = self._drop_superseded()
         if self.has_surrogate:
+            self._redraw_surrogates()
             self._reject_surrogates_used_twice()
             self._reject_surrogates_of_others()
         self._match()
@@ -454,6 +455,25 @@ class _Load:
             positions=sql.SQL(", ").join(sql.SQL(str(number + 1)) for number in range(len(keys))),
             keys=sql.SQL(", ").join(keys),
             aliases=sql.SQL(", ").join(aliases),
+        )
+
+    def _redraw_surrogates(self) -> None:
+        """A row known by its natural key whose id is taken gets an id of its own: late rows are always kept."""
+        if self.source.natural not in self.given or self.given[self.source.surrogate].required:
+            return
+        self._execute(
+            """
+            update {stage} rows set {surrogate} = null
+            from (
+                select {line}, row_number() over (partition by {surrogate} order by {line}) as place from {stage}
+                where {surrogate} is not null
+            ) as numbered
+            where numbered.{line} = rows.{line} and rows.{natural} is not null
+                and (numbered.place > 1 or exists (
+                    select from {target} taken
+                    where taken.{surrogate} = rows.{surrogate} and nullif(taken.{natural}, '') <> rows.{natural}
+                ))
+            """
         )
 
     def _reject_surrogates_used_twice(self) -> None:

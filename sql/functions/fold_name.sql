@@ -11,11 +11,12 @@ begin
         return name;
     end if;
     -- Separators become blanks; the usual marks, split off by NFKD, have no counterpart and vanish.
+    -- "C": the same letters under every locale of a database.
     name := upper(translate(
         normalize(name, nfkd),
         '-‐‑‒–—−''’‘`´,;/\_+' || U&'\0301\0303\0308\0300\0302\0327',
         '                  '
-    ));
+    ) collate "C");
     if name !~ '^[A-Z]+( [A-Z]+)*$' then
         name := btrim(regexp_replace(regexp_replace(name, '[^A-Z\s]+', '', 'g'), '\s+', ' ', 'g'));
     end if;

@@ -4,7 +4,7 @@ create or replace function canon.normalize_license(raw text) returns text
 language plpgsql immutable parallel safe
 as $$
 declare
-    key text := translate(upper(raw), ' -.', '');
+    key text := translate(upper(raw collate "C"), ' -.', '');
 begin
     if key ~ '[^A-Z0-9]' then
         key := regexp_replace(key, '[^A-Z0-9]', '', 'g');

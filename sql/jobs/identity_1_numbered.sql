@@ -1,5 +1,5 @@
 -- Gathers the candidates of all feeds, numbers them and splits their names into words. With a limit the
--- oldest records come first.
+-- oldest records come first. The inner offset keeps the splitting inside the parallel part of the query.
 create temp table numbered on commit drop as
 select
     row_number() over () as n,

@@ -6,18 +6,19 @@ create temp table match_drivers on commit drop as
 select
     matched.driver_id,
     matched.may_found_person,
-    links.person_key,
+    matched.is_r3b,
+    -- A key for everybody without person; those who turn out to be somebody known give it up below.
+    coalesce(links.person_key, gen_random_uuid()) as person_key,
     links.person_key is not null as is_linked,
     links.person_key is not null as was_linked,
-    false as is_new,
+    links.person_key is null as is_new,
     false as is_ambiguous,
     matched.driver_id as cluster,
     case when not drivers.phone_is_weak then drivers.phone_norm end as phone,
     case when drivers.license_is_clean then drivers.license_norm end as license,
-    drivers.name_tokens as tokens,
-    drivers.full_name_norm
+    drivers.name_tokens as tokens
 from (
-    select driver_id, bool_or(rule <> 'R3b') as may_found_person
+    select driver_id, bool_or(rule <> 'R3b') as may_found_person, bool_or(rule = 'R3b') as is_r3b
     from results where outcome = 'MATCH' group by driver_id
 ) as matched
 inner join canon.drivers_index as drivers on drivers.driver_id = matched.driver_id
@@ -28,11 +29,11 @@ left join canon.identity_links as links
 -- link yet and is nobody's match stands for himself: guessing his person would change with the next run.
 insert into match_drivers
 select
-    drivers.driver_id, false, links.person_key, links.person_key is not null, links.person_key is not null, false, false,
-    drivers.driver_id,
+    drivers.driver_id, false, false, coalesce(links.person_key, gen_random_uuid()), links.person_key is not null,
+    links.person_key is not null, links.person_key is null, false, drivers.driver_id,
     case when not drivers.phone_is_weak then drivers.phone_norm end,
     case when drivers.license_is_clean then drivers.license_norm end,
-    drivers.name_tokens, drivers.full_name_norm
+    drivers.name_tokens
 from canon.drivers_index as drivers
 left join canon.identity_links as links on links.source_table = 'drivers' and links.source_pk = drivers.driver_id
 where drivers.driver_id in (
@@ -96,14 +97,13 @@ resolved as (
 )
 
 update match_drivers as drivers
-set person_key = case when resolved.persons = 1 then resolved.person_key end, is_ambiguous = resolved.persons > 1
+set person_key = resolved.person_key, is_new = false, is_ambiguous = resolved.persons > 1
 from resolved
 where resolved.driver_id = drivers.driver_id;
 
 create temp table driver_edges on commit drop as
 with newcomers as (
-    select * from match_drivers
-    where person_key is null and not is_ambiguous and may_found_person
+    select * from match_drivers where is_new and may_found_person
 )
 
 select one.driver_id as one, other.driver_id as other

@@ -47,7 +47,7 @@ decided as (
 
 linked as (
     update match_drivers as drivers set is_linked = true
-    where not drivers.is_linked and drivers.driver_id in (select driver_id from decided)
+    where drivers.is_r3b and not drivers.is_linked and drivers.driver_id in (select driver_id from decided)
     returning 1
 )
 

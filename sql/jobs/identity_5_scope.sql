@@ -8,7 +8,7 @@ inner join canon.drivers_index as scope
             or (several.rule = 'R2_LICENSE_EXACT' and scope.license_norm = several.key))
         and (not key_drivers.in_park or scope.park_id = %(park)s)
 inner join match_drivers as known on known.driver_id = scope.driver_id
-where several.outcome = 'MULTIPLE_CANDIDATES' and scope.vanished_at is null and known.person_key is not null
+where several.outcome = 'MULTIPLE_CANDIDATES' and scope.vanished_at is null and not known.is_ambiguous
     and exists (select 1 from results as other where other.n = several.n and other.outcome = 'MATCH')
 union all
 select several.n, several.rule, known.person_key
@@ -19,7 +19,7 @@ inner join name_pairs as pairs
         and (rules.rule = 'R3b' or pairs.hire_date is null
             or pairs.hire_date between rules.hired_from and rules.hired_to)
 inner join match_drivers as known on known.driver_id = pairs.driver_id
-where several.outcome = 'MULTIPLE_CANDIDATES' and known.person_key is not null
+where several.outcome = 'MULTIPLE_CANDIDATES' and not known.is_ambiguous
     and exists (select 1 from results as other where other.n = several.n and other.outcome = 'MATCH');
 create index on scope_persons (n, rule);
 analyze scope_persons;

@@ -24,6 +24,11 @@ overtaken as materialized (
                 and links.source_table = 'drivers' and links.source_pk = picked.matched_driver_id
                 and (picked.links_driver or links.person_key <> picked.person_key)
         )
+        -- Its person was taken back.
+        or (
+            picked.person_key is not null and not picked.is_new_person
+            and not exists (select 1 from canon.identity_registry as persons where persons.person_key = picked.person_key)
+        )
 ),
 
 todo as materialized (
@@ -138,13 +143,7 @@ events_written as (
         source_table, source_pk, event_date, person_key, scout_id, named_driver_id,
         phone_norm, license_norm, name_norm,
         payload || jsonb_build_object(
-            'matched_by', case
-                when match_rule like 'R1%%' then 'phone_last9'
-                when match_rule like 'R2%%' then 'license'
-                when match_rule like 'R3%%' then 'plate'
-                when match_rule is null then 'none'
-                else 'other'
-            end,
+            'matched_by', canon.matched_by(match_rule),
             'match_rule', match_rule,
             'match_score', match_score
         )

@@ -391,19 +391,28 @@ def test_a_lead_sent_with_another_id_keeps_the_id_it_has(load):
     assert rows("module_ct_cabinet_leads", "id", "external_id", "first_name") == [(5, "e1", "EVA")]
 
 
-def test_an_id_that_belongs_to_another_external_id_rejects_the_row(load):
+def test_a_lead_whose_id_belongs_to_another_external_id_gets_an_id_of_its_own(load):
     load("module_ct_cabinet_leads", "id,external_id\n5,e1\n")
-    tally = load("module_ct_cabinet_leads", "id,external_id,park_phone\n6,e3,1\n5,e2,2\n")
-    assert counts(tally) == (1, 0, 0, 0, 1)
-    [reject] = rejects(tally)
-    assert (reject["line"], reject["column"], reject["value"]) == ("3", "id", "5")
-    assert json.loads(reject["row"]) == {"id": "5", "external_id": "e2", "park_phone": "2"}
+    content = "id,external_id,park_phone\n6,e3,1\n5,e2,2\n"
+    assert counts(load("module_ct_cabinet_leads", content)) == (2, 0, 0, 0, 0)
+    assert rows("module_ct_cabinet_leads", "id", "external_id") == [(5, "e1"), (6, "e3"), (7, "e2")]
+    assert counts(load("module_ct_cabinet_leads", content)) == (0, 0, 2, 0, 0)
 
 
-def test_two_leads_of_one_file_with_one_id_leave_it_to_the_first_every_time(load):
+def test_a_driver_whose_id_belongs_to_another_driver_is_kept(load):
+    load("drivers", "id,driver_id\n1,d1\n")
+    assert counts(load("drivers", "id,driver_id\n1,d2\n2,d3\n")) == (2, 0, 0, 0, 0)
+    assert {driver for (driver,) in rows("drivers", "driver_id")} == {"d1", "d2", "d3"}
+
+
+def test_of_two_leads_of_one_file_with_one_id_the_first_keeps_it(load):
     content = "id,external_id\n5,e1\n5,e2\n5,\n"
-    assert counts(load("module_ct_cabinet_leads", content)) == (1, 0, 0, 0, 2)
-    assert counts(load("module_ct_cabinet_leads", content)) == (0, 0, 1, 0, 2)
+    tally = load("module_ct_cabinet_leads", content)
+    assert counts(tally) == (2, 0, 0, 0, 1)
+    [reject] = rejects(tally)
+    assert (reject["line"], reject["column"], reject["value"]) == ("4", "id", "5")
+    assert json.loads(reject["row"]) == {"id": "5", "external_id": ""}
+    assert counts(load("module_ct_cabinet_leads", content)) == (0, 0, 2, 0, 1)
 
 
 def test_a_lead_without_external_id_is_known_by_its_id(load):
@@ -437,11 +446,6 @@ def test_generated_ids_go_on_after_the_highest_id_a_file_brought(load):
     load("module_ct_cabinet_leads", "id,external_id\n,e1\n70,e2\n,e3\n")
     load("module_ct_cabinet_leads", "external_id\ne4\n")
     assert rows("module_ct_cabinet_leads", "id", "external_id") == [(70, "e2"), (71, "e1"), (72, "e3"), (73, "e4")]
-
-
-def test_a_driver_whose_id_is_taken_is_rejected(load):
-    load("drivers", "id,driver_id\n5,d1\n")
-    assert counts(load("drivers", "id,driver_id\n5,d2\n6,d1\n7,d3\n")) == (1, 0, 1, 0, 1)
 
 
 # --- tables of other systems -------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import json
 import shutil
 import sys
@@ -15,7 +14,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
-from identity.sources import SOURCE_TABLES, LoadTally, SourceFileRefused, load_source
+from ct4site import jobs
+from ct4site.commands import ProgressBar
+from ct4site.models import JobType, RunStatus
+from identity.sources import SOURCE_TABLES, LoadTally
 
 REJECTED_ROWS = 3
 
@@ -54,23 +56,26 @@ class Command(BaseCommand):
             )
 
     def _load(self, path: Path, options: dict[str, Any]) -> LoadTally:
+        progress = ProgressBar()
         try:
-            return load_source(
-                table=options["table"],
-                path=path,
-                rejects_dir=options["rejects"] or settings.CT4_HOME / "rejects",
-                actor=_operator(),
+            run = jobs.perform(
+                job_code=JobType.SOURCE_LOAD,
+                actor=jobs.current_actor(),
+                parameters={
+                    "table": options["table"],
+                    "file": str(path.resolve()),
+                    "rejects_dir": str(options["rejects"] or settings.CT4_HOME / "rejects"),
+                },
                 dry_run=options["dry_run"],
-                progress=self._progress if self.stderr.isatty() else None,
+                on_progress=progress,
             )
-        except SourceFileRefused as error:
-            reason = str(error)
-        except OSError as error:
-            reason = error.strerror or str(error)
-        raise CommandError(_("%(file)s was not loaded. %(reason)s") % {"file": path.name, "reason": reason})
-
-    def _progress(self, rows: int) -> None:
-        self.stderr.write("\r" + _("%(rows)s rows read") % {"rows": rows}, ending="")
+        except jobs.JobError as error:
+            raise CommandError(str(error)) from error
+        finally:
+            progress.close()
+        if run.status != RunStatus.COMPLETED:
+            raise CommandError(run.error_message or "")
+        return LoadTally(**run.stats)
 
     def _tell(self, tally: LoadTally, *, dry_run: bool) -> None:
         if tally.ignored_columns:
@@ -86,9 +91,3 @@ class Command(BaseCommand):
         if dry_run:
             self.stderr.write(_("Dry run: nothing was kept."))
 
-
-def _operator() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "load_source"

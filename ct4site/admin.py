@@ -1,0 +1,440 @@
+"""Screens of the kernel: runs and how they are started, the audit log, users, failed sign-ins."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import axes.admin
+import django_q.admin  # noqa: F401  registers what is taken away below
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
+from django.contrib.auth.admin import UserAdmin as StockUserAdmin
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
+from django.db.models import BooleanField, QuerySet
+from django.db.models.expressions import RawSQL
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_q.models import OrmQ
+
+from ct4site import home, jobs, run_pages
+from ct4site.admin_base import (
+    NOTHING,
+    GuardedAdmin,
+    ReadOnlyAdmin,
+    SearchMixin,
+    Section,
+    json_table,
+    key_search,
+    lima_time,
+    link_to,
+    pill,
+)
+from ct4site.models import AuditEntry, JobType, Run, RunStatus
+
+POLL_SECONDS = 2
+
+
+# --- parts used by the screens of other apps -----------------------------------------------------------
+
+
+class RunFilter(admin.SimpleListFilter):
+    """The rows of one run. Reached from the run's page; offers no choice of its own: there are too many runs."""
+
+    title = gettext_lazy("run")
+    parameter_name = "run"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = self.value()
+        return [(value, f"#{value}")] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        value = self.value()
+        if not value:
+            return queryset
+        if not (value.isascii() and value.isdigit() and len(value) <= 18):
+            raise IncorrectLookupParameters
+        return queryset.filter(run_id=int(value))
+
+
+def changed_fields(before: dict[str, Any] | None, after: dict[str, Any] | None) -> SafeString | str:
+    """Return what differs between two states of a row as a small table, to be opened; a state of None is no row."""
+    old, new = before or {}, after or {}
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if not names:
+        return NOTHING
+    rows = ((name, json_table(old.get(name)), json_table(new.get(name))) for name in names)
+    return format_html(
+        '<details><summary>{}</summary><table class="diff"><thead><tr><th>{}</th><th>{}</th><th>{}</th></tr></thead>'
+        "<tbody>{}</tbody></table></details>",
+        ", ".join(names[:3]) + ("…" if len(names) > 3 else ""),
+        _("Field"),
+        _("Before"),
+        _("After"),
+        format_html_join("", "<tr><th>{}</th><td>{}</td><td>{}</td></tr>", rows),
+    )
+
+
+def audit_section(entries: QuerySet, limit: int = 100) -> Section:
+    """Return the section that shows audit entries: when, who, what, why, before and after, run."""
+    columns = {
+        _("When"): lambda entry: entry.at,
+        _("Who"): lambda entry: entry.actor,
+        _("Action"): lambda entry: action_label(entry.action),
+        _("Row"): lambda entry: link_to(entry, f"{entry.subject_table} {entry.subject_key}"),
+        _("Why"): lambda entry: entry.reason,
+        _("Changed"): lambda entry: changed_fields(entry.before, entry.after),
+        _("Run"): lambda entry: link_to(entry.run),
+    }
+    return Section.of(_("Audit"), columns, entries.select_related("run").order_by("-id"), limit)
+
+
+ACTIONS = {
+    "create_person": gettext_lazy("Person created"),
+    "complete_person": gettext_lazy("Person completed"),
+    "link": gettext_lazy("Linked"),
+    "leave_unmatched": gettext_lazy("Left unmatched"),
+    "resolve_unmatched": gettext_lazy("Unmatched record resolved"),
+    "set_origin": gettext_lazy("Origin set"),
+    "roll_back": gettext_lazy("Rolled back"),
+}
+
+
+def action_label(code: str) -> str:
+    """Return an audited action in words; the stored code for one without words."""
+    return str(ACTIONS.get(code, code))
+
+
+def lists_of_run(request: HttpRequest, run: Run) -> list[tuple[str, str]]:
+    """Return (name, address) of every list this user may open that can be narrowed to one run."""
+    found = []
+    for model, screen in admin.site._registry.items():
+        if RunFilter in screen.list_filter and screen.has_view_permission(request):
+            address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+            extra = "&status=all" if "status" in {getattr(item, "parameter_name", "") for item in screen.list_filter} else ""
+            found.append((str(model._meta.verbose_name_plural), f"{address}?run={run.pk}{extra}"))
+    return found
+
+
+# --- runs ----------------------------------------------------------------------------------------------
+
+# The rule by which jobs.close_lost_runs closes a run, asked without closing it.
+_IS_LOST = """
+ingestion_runs.status = 'RUNNING'
+and not exists (
+    select 1 from pg_stat_activity as activity
+    where activity.pid = ingestion_runs.backend_pid and activity.backend_start = ingestion_runs.backend_started_at
+)
+and (ingestion_runs.backend_pid is not null or ingestion_runs.heartbeat_at < now() - make_interval(secs => %s))
+and not (ingestion_runs.attempt = 0 and exists (select 1 from public.django_q_ormq))
+"""
+
+
+class RunState(NamedTuple):
+    """What a run is doing, in words, with the colour of its pill."""
+
+    label: str
+    tone: str
+
+
+def with_life(runs: QuerySet) -> QuerySet:
+    """Add ``is_lost`` to runs: RUNNING, but nobody is at work on it any more."""
+    return runs.annotate(is_lost=RawSQL(_IS_LOST, [settings.RUN_LEASE_SECONDS], output_field=BooleanField()))
+
+
+def state_of(run: Run) -> RunState:
+    """Return the state of a run that ``with_life`` gave; a stored RUNNING may be queued, at work, lost or stalled."""
+    if run.status == RunStatus.COMPLETED:
+        return RunState(_("Completed"), "good")
+    if run.status == RunStatus.FAILED:
+        return RunState(_("Failed"), "bad")
+    since = {"since": timezone.localtime(run.heartbeat_at).strftime("%d/%m %H:%M")}
+    if run.is_lost:  # type: ignore[attr-defined]
+        return RunState(_("Lost, no sign of life since %(since)s") % since, "bad")
+    if run.is_queued:
+        return RunState(_("Queued"), "info")
+    if not run.dry_run and timezone.now() - run.heartbeat_at > datetime.timedelta(seconds=settings.RUN_LEASE_SECONDS):
+        return RunState(_("Stalled since %(since)s") % since, "warn")
+    return RunState(_("Running"), "info")
+
+
+def duration(run: Run) -> str:
+    """Return how long a run took or has been taking."""
+    seconds = max(0.0, ((run.completed_at or timezone.now()) - run.started_at).total_seconds())
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _numbers(run: Run) -> SafeString:
+    return format_html_join(", ", "{} {}", ((word, number) for word, number in run_pages.key_numbers(run.job_type, run.stats)))
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    purpose = gettext_lazy("Every execution of a job: who asked, with what, how far it is, what it did.")
+    change_list_template = "ct4/run_list.html"
+    change_form_template = "ct4/run_page.html"
+    list_display = ("title", "state", "dry_run", "actor", "started", "took", "numbers")
+    list_filter = ("job_type", "status", "dry_run")
+    sortable_by = ("title",)
+    fields = (
+        "job_type", "state", "actor", "parameters_table", "dry_run", "started", "ended", "took", "attempt",
+        "rolls_back", "rolled_back_by",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return with_life(super().get_queryset(request))
+
+    @admin.display(description=gettext_lazy("run"), ordering="id")
+    def title(self, run: Run) -> str:
+        return str(run)
+
+    @admin.display(description=gettext_lazy("status"))
+    def state(self, run: Run) -> SafeString | str:
+        state = state_of(run)
+        return pill(run.status, state.label, state.tone)
+
+    @admin.display(description=gettext_lazy("started"))
+    def started(self, run: Run) -> SafeString | str:
+        return lima_time(run.started_at)
+
+    @admin.display(description=gettext_lazy("ended"))
+    def ended(self, run: Run) -> SafeString | str:
+        return lima_time(run.completed_at)
+
+    @admin.display(description=gettext_lazy("duration"))
+    def took(self, run: Run) -> str:
+        return duration(run)
+
+    @admin.display(description=gettext_lazy("key numbers"), empty_value=NOTHING)
+    def numbers(self, run: Run) -> SafeString | str:
+        return _numbers(run)
+
+    @admin.display(description=gettext_lazy("parameters"))
+    def parameters_table(self, run: Run) -> SafeString | str:
+        return json_table(run.parameters)
+
+    @admin.display(description=gettext_lazy("rolls back"))
+    def rolls_back(self, run: Run) -> SafeString | str:
+        return link_to(run.reverses)
+
+    @admin.display(description=gettext_lazy("rolled back by"))
+    def rolled_back_by(self, run: Run) -> SafeString | str:
+        return format_html_join(", ", "{}", ((link_to(other),) for other in run.reversed_by.order_by("id"))) or NOTHING
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path("start/", self.admin_site.admin_view(require_http_methods(["GET", "POST"])(self.start_view)), name="ct4site_run_start"),
+            path("<int:run_id>/live/", self.admin_site.admin_view(require_GET(self.live_view)), name="ct4site_run_live"),
+            path(
+                "<int:run_id>/roll-back/",
+                self.admin_site.admin_view(require_POST(self.roll_back_view)),
+                name="ct4site_run_roll_back",
+            ),
+            *super().get_urls(),
+        ]  # fmt: skip
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        may_start = request.user.has_perm("ct4site.run_jobs")
+        context = {"waiting": OrmQ.objects.count(), "may_start": may_start, **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+        run = kwargs.get("obj")
+        if run is not None:
+            context |= self._live_context(run) | {
+                "lists_of_run": lists_of_run(request, run),
+                "may_roll_back": self._can_be_rolled_back(request, run),
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _live_context(self, run: Run) -> dict[str, Any]:
+        return {
+            "run": run,
+            "state": state_of(run),
+            "took": duration(run),
+            "is_over": run.status != RunStatus.RUNNING,
+            "poll_seconds": POLL_SECONDS,
+            "tally": run_pages.tally_rows(run.job_type, run.stats),
+        }
+
+    def live_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """The moving part of a run's page; when the run is over, the order to load the whole page once more."""
+        run = self.get_object(request, str(run_id))
+        if run is None:
+            raise Http404
+        if not self.has_view_permission(request, run):
+            raise PermissionDenied
+        if run.status != RunStatus.RUNNING:
+            return HttpResponse(headers={"HX-Refresh": "true"})
+        return TemplateResponse(request, "ct4/run_live.html", self._live_context(run))
+
+    def start_view(self, request: HttpRequest) -> HttpResponse:
+        """Choose a job, give its parameters, hand it to the queue."""
+        if not request.user.has_perm("ct4site.run_jobs"):
+            raise PermissionDenied
+        startable = {str(job.code): job for job in run_pages.startable_jobs()}
+        code = (request.POST if request.method == "POST" else request.GET).get("job", "")
+        if code and code not in startable:
+            raise Http404
+        form = None
+        if code:
+            form = run_pages.page_of(code).form(request.POST if request.method == "POST" else None)
+            if request.method == "POST" and form.is_valid():
+                return self._start(request, code, form.parameters(), form.cleaned_data["dry_run"])
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Start a run"),
+            "opts": self.opts,
+            "choices": [(job, JobType(job.code).label) for job in startable.values()],
+            "code": code,
+            "label": JobType(code).label if code else "",
+            "form": form,
+        }
+        return TemplateResponse(request, "ct4/run_start.html", context, status=422 if form and form.errors else 200)
+
+    def roll_back_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Hand the roll-back of a run to the queue; as a dry run when the box is ticked."""
+        run = self.get_object(request, str(run_id))
+        if run is None:
+            raise Http404
+        if not self._can_be_rolled_back(request, run):
+            raise PermissionDenied
+        return self._start(request, JobType.ROLL_BACK, {"run_id": run.pk}, "dry_run" in request.POST)
+
+    def _can_be_rolled_back(self, request: HttpRequest, run: Run) -> bool:
+        return (
+            request.user.has_perm("ct4site.roll_back_run")
+            and run.status != RunStatus.RUNNING
+            and not run.dry_run
+            and any(job.code == JobType.ROLL_BACK and job.queueable for job in jobs.registered_jobs())
+        )
+
+    def _start(self, request: HttpRequest, code: str, parameters: dict[str, Any], dry_run: bool) -> HttpResponse:
+        try:
+            run = jobs.start(
+                job_code=code, actor=request.user.get_username(), parameters=parameters, dry_run=dry_run, queue=True
+            )
+        except jobs.AlreadyRunning as error:
+            messages.warning(request, format_html("{} {}", error, link_to(error.run)))
+            return HttpResponseRedirect(reverse("admin:ct4site_run_changelist"))
+        except jobs.JobError as error:
+            messages.error(request, str(error))
+            return HttpResponseRedirect(reverse("admin:ct4site_run_changelist"))
+        messages.success(request, _("%(run)s waits for a worker.") % {"run": run})
+        return HttpResponseRedirect(reverse("admin:ct4site_run_change", args=[run.pk]))
+
+
+# --- audit ---------------------------------------------------------------------------------------------
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(SearchMixin, ReadOnlyAdmin):
+    purpose = gettext_lazy("Every change of data: who, when, why, before and after. Nothing here can be changed.")
+    # No filter by action: one that is rare would read the whole log.
+    list_display = ("id", "when", "actor", "action_words", "subject_table", "subject_key", "changed", "run")
+    list_filter = (RunFilter,)
+    list_select_related = ("run",)
+    sortable_by = ("id",)
+    search_help_text = gettext_lazy("Person key or run number")
+    searches = (key_search("person_key", "uuid"), key_search("run_id", "integer"))
+    fields = ("when", "actor", "action_words", "reason", "subject_table", "subject_key", "person_key", "run", "before_table", "after_table")
+    readonly_fields = fields
+
+    @admin.display(description=gettext_lazy("when"))
+    def when(self, entry: AuditEntry) -> SafeString | str:
+        return lima_time(entry.at)
+
+    @admin.display(description=gettext_lazy("action"))
+    def action_words(self, entry: AuditEntry) -> str:
+        return action_label(entry.action)
+
+    @admin.display(description=gettext_lazy("changed"))
+    def changed(self, entry: AuditEntry) -> SafeString | str:
+        return changed_fields(entry.before, entry.after)
+
+    @admin.display(description=gettext_lazy("before"))
+    def before_table(self, entry: AuditEntry) -> SafeString | str:
+        return json_table(entry.before)
+
+    @admin.display(description=gettext_lazy("after"))
+    def after_table(self, entry: AuditEntry) -> SafeString | str:
+        return json_table(entry.after)
+
+
+# --- accounts and what third parties registered ------------------------------------------------------------
+
+for _model in list(admin.site._registry):
+    # django-q2's own screens run any dotted path for whoever may add a schedule (reliability.md F18).
+    if _model._meta.app_label in ("django_q", "axes", "auth"):
+        admin.site.unregister(_model)
+
+
+@admin.register(User)
+class UserAdmin(GuardedAdmin, StockUserAdmin):
+    purpose = gettext_lazy("Who may sign in, and what each may see and do.")
+
+
+@admin.register(Group)
+class GroupAdmin(GuardedAdmin, StockGroupAdmin):
+    purpose = gettext_lazy("Roles: rights given to several people at once.")
+
+
+class SignInAdmin(ReadOnlyAdmin):
+    list_display = ("id", "username", "ip_address", "attempt_time", "path_info")
+    sortable_by = ("id",)
+    ordering = ("-id",)
+    exclude = ("get_data", "post_data")
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(SignInAdmin):
+    purpose = gettext_lazy("Failed sign-ins that count towards a pause.")
+
+
+@admin.register(AccessFailureLog)
+class AccessFailureLogAdmin(SignInAdmin):
+    purpose = gettext_lazy("All failed sign-ins.")
+
+
+@admin.register(AccessLog)
+class AccessLogAdmin(SignInAdmin):
+    purpose = gettext_lazy("Sign-ins and sign-outs.")
+    exclude = ("session_hash",)
+
+
+# --- start page ----------------------------------------------------------------------------------------------
+
+
+def may_view(request: HttpRequest, model: Any) -> bool:
+    """Return whether the user may open the list of a model."""
+    screen = admin.site._registry.get(model)
+    return screen is not None and screen.has_view_permission(request)
+
+
+@home.panel(place=20)
+def last_runs(request: HttpRequest) -> home.Panel | None:
+    """The last runs with their state; how many wait."""
+    if not may_view(request, Run):
+        return None
+    rows = []
+    for run in with_life(Run.objects.order_by("-id"))[:6]:
+        state = state_of(run)
+        rows.append((link_to(run), pill(run.status, state.label, state.tone), lima_time(run.started_at), _numbers(run)))
+    return home.Panel(_("Last runs"), rows)

@@ -1,0 +1,83 @@
+"""What a job adds to the pages of its runs: the form that starts it and the words for its tally.
+
+An app registers a page beside its job; the kernel's run pages need to know nothing of the job's domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django import forms
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from ct4site import jobs
+
+
+class RunForm(forms.Form):
+    """The parameters of a run; a job with parameters extends it."""
+
+    dry_run = forms.BooleanField(
+        label=_("Dry run"),
+        required=False,
+        help_text=_("Does everything, shows what would change, and takes it all back."),
+    )
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the job's parameters (JSON values) from the valid form; empty ones are left out."""
+        return {}
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """Form, words for the keys of the tally in reading order, and the keys whose sums a list shows."""
+
+    form: type[RunForm] = RunForm
+    words: Mapping[str, str | Promise] = field(default_factory=dict)
+    key_numbers: tuple[str, ...] = ()
+
+
+_PAGES: dict[str, RunPage] = {}
+
+
+def register(job_code: str, page: RunPage) -> None:
+    """Declare the run page of a job, by the job's stored code."""
+    _PAGES[job_code] = page
+
+
+def page_of(job_code: str) -> RunPage:
+    """Return the page of a job; a plain one for a job that registered none."""
+    return _PAGES.get(job_code, RunPage())
+
+
+def startable_jobs() -> list[jobs.Job]:
+    """Return the jobs a person may start from a page: queueable, and with a form for the parameters they take."""
+    return [job for job in jobs.registered_jobs() if job.queueable and (not job.parameters or job.code in _PAGES)]
+
+
+def tally_rows(job_code: str, tally: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the leaves of a tally as (words, value) in reading order, zeros included."""
+    words = page_of(job_code).words
+    order = {key: number for number, key in enumerate(words)}
+    rows = sorted(_leaves(tally), key=lambda leaf: [(order.get(key, len(order)), key) for key in leaf[0]])
+    return [(" · ".join(str(words.get(key, key)) for key in path), value) for path, value in rows]
+
+
+def key_numbers(job_code: str, tally: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return (word, sum over the whole tally) for the keys that the job's page names."""
+    page = page_of(job_code)
+    sums = dict.fromkeys(page.key_numbers, 0)
+    for path, value in _leaves(tally):
+        if path and path[-1] in sums and isinstance(value, int):
+            sums[path[-1]] += value
+    return [(str(page.words.get(key, key)), number) for key, number in sums.items()]
+
+
+def _leaves(tally: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in tally.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value

@@ -1,0 +1,15 @@
+-- chk_tally_is_audit
+-- A run reports another number of changes than the audit log holds of it (I2, promise P12).
+-- Remedy: none by hand; somebody wrote past the audit, or an entry was removed. Compare with a backup.
+with entries as (
+    select run_id, count(*) as written from ops.audit_log where run_id is not null group by run_id
+)
+
+select
+    coalesce(runs.id, entries.run_id)::text as subject,
+    coalesce(runs.stats ->> 'audit', 'nothing') || ' reported, ' || coalesce(entries.written, 0) || ' in the audit log'
+        as problem
+from ops.ingestion_runs as runs
+full join entries on entries.run_id = runs.id
+where coalesce(entries.written, 0) <> coalesce((runs.stats ->> 'audit')::bigint, 0) and not coalesce(runs.dry_run, false)
+    or (runs.dry_run and entries.written > 0);
