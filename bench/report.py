@@ -39,7 +39,9 @@ class Report:
     def _judge(
         self, name: str, figure: float, target: float, sign: str, met: bool, ours: str, beside: str, form: str
     ) -> None:
-        self.rows.append((name, ours, beside, form.format(figure), f"{sign} {form.format(target)}", MET if met else MISSED))
+        self.rows.append(
+            (name, ours, beside, form.format(figure), f"{sign} {form.format(target)}", MET if met else MISSED)
+        )
         if not met:
             self.missed.append(name)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
-import axes.admin
+import axes.admin  # noqa: F401  registers what is replaced below
 import django_q.admin  # noqa: F401  registers what is taken away below
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
-from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -21,7 +20,7 @@ from django.db.models import BooleanField, QuerySet
 from django.db.models.expressions import RawSQL
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -44,6 +43,7 @@ from ct4site.admin_base import (
     pill,
 )
 from ct4site.models import AuditEntry, JobType, Run, RunStatus
+from ct4site.rollback import start_roll_back
 
 POLL_SECONDS = 2
 
@@ -124,7 +124,11 @@ def lists_of_run(request: HttpRequest, run: Run) -> list[tuple[str, str]]:
     for model, screen in admin.site._registry.items():
         if RunFilter in screen.list_filter and screen.has_view_permission(request):
             address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-            extra = "&status=all" if "status" in {getattr(item, "parameter_name", "") for item in screen.list_filter} else ""
+            extra = (
+                "&status=all"
+                if "status" in {getattr(item, "parameter_name", "") for item in screen.list_filter}
+                else ""
+            )
             found.append((str(model._meta.verbose_name_plural), f"{address}?run={run.pk}{extra}"))
     return found
 
@@ -181,7 +185,9 @@ def duration(run: Run) -> str:
 
 
 def _numbers(run: Run) -> SafeString:
-    return format_html_join(", ", "{} {}", ((word, number) for word, number in run_pages.key_numbers(run.job_type, run.stats)))
+    return format_html_join(
+        ", ", "{} {}", ((word, number) for word, number in run_pages.key_numbers(run.job_type, run.stats))
+    )
 
 
 @admin.register(Run)
@@ -255,7 +261,9 @@ class RunAdmin(ReadOnlyAdmin):
         context = {"waiting": OrmQ.objects.count(), "may_start": may_start, **(extra_context or {})}
         return super().changelist_view(request, context)
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         run = kwargs.get("obj")
         if run is not None:
             context |= self._live_context(run) | {
@@ -271,6 +279,7 @@ class RunAdmin(ReadOnlyAdmin):
             "took": duration(run),
             "is_over": run.status != RunStatus.RUNNING,
             "poll_seconds": POLL_SECONDS,
+            "is_poll": False,
             "tally": run_pages.tally_rows(run.job_type, run.stats),
         }
 
@@ -283,7 +292,7 @@ class RunAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if run.status != RunStatus.RUNNING:
             return HttpResponse(headers={"HX-Refresh": "true"})
-        return TemplateResponse(request, "ct4/run_live.html", self._live_context(run))
+        return TemplateResponse(request, "ct4/run_live.html", self._live_context(run) | {"is_poll": True})
 
     def start_view(self, request: HttpRequest) -> HttpResponse:
         """Choose a job, give its parameters, hand it to the queue."""
@@ -297,7 +306,17 @@ class RunAdmin(ReadOnlyAdmin):
         if code:
             form = run_pages.page_of(code).form(request.POST if request.method == "POST" else None)
             if request.method == "POST" and form.is_valid():
-                return self._start(request, code, form.parameters(), form.cleaned_data["dry_run"])
+                parameters, dry_run = form.parameters(), form.cleaned_data["dry_run"]
+                return self._started(
+                    request,
+                    lambda: jobs.start(
+                        job_code=code,
+                        actor=request.user.get_username(),
+                        parameters=parameters,
+                        dry_run=dry_run,
+                        queue=True,
+                    ),
+                )
         context = {
             **self.admin_site.each_context(request),
             "title": _("Start a run"),
@@ -316,21 +335,20 @@ class RunAdmin(ReadOnlyAdmin):
             raise Http404
         if not self._can_be_rolled_back(request, run):
             raise PermissionDenied
-        return self._start(request, JobType.ROLL_BACK, {"run_id": run.pk}, "dry_run" in request.POST)
-
-    def _can_be_rolled_back(self, request: HttpRequest, run: Run) -> bool:
-        return (
-            request.user.has_perm("ct4site.roll_back_run")
-            and run.status != RunStatus.RUNNING
-            and not run.dry_run
-            and any(job.code == JobType.ROLL_BACK and job.queueable for job in jobs.registered_jobs())
+        return self._started(
+            request,
+            lambda: start_roll_back(
+                run_id=run.pk, actor=request.user.get_username(), dry_run="dry_run" in request.POST, queue=True
+            ),
         )
 
-    def _start(self, request: HttpRequest, code: str, parameters: dict[str, Any], dry_run: bool) -> HttpResponse:
+    def _can_be_rolled_back(self, request: HttpRequest, run: Run) -> bool:
+        return request.user.has_perm("ct4site.roll_back_run") and run.status != RunStatus.RUNNING and not run.dry_run
+
+    def _started(self, request: HttpRequest, start: Callable[[], Run]) -> HttpResponse:
+        """Start a run and lead to its page; say in a message why it was not started."""
         try:
-            run = jobs.start(
-                job_code=code, actor=request.user.get_username(), parameters=parameters, dry_run=dry_run, queue=True
-            )
+            run = start()
         except jobs.AlreadyRunning as error:
             messages.warning(request, format_html("{} {}", error, link_to(error.run)))
             return HttpResponseRedirect(reverse("admin:ct4site_run_changelist"))
@@ -354,7 +372,18 @@ class AuditEntryAdmin(SearchMixin, ReadOnlyAdmin):
     sortable_by = ("id",)
     search_help_text = gettext_lazy("Person key or run number")
     searches = (key_search("person_key", "uuid"), key_search("run_id", "integer"))
-    fields = ("when", "actor", "action_words", "reason", "subject_table", "subject_key", "person_key", "run", "before_table", "after_table")
+    fields = (
+        "when",
+        "actor",
+        "action_words",
+        "reason",
+        "subject_table",
+        "subject_key",
+        "person_key",
+        "run",
+        "before_table",
+        "after_table",
+    )
     readonly_fields = fields
 
     @admin.display(description=gettext_lazy("when"))
@@ -400,7 +429,7 @@ class SignInAdmin(ReadOnlyAdmin):
     list_display = ("id", "username", "ip_address", "attempt_time", "path_info")
     sortable_by = ("id",)
     ordering = ("-id",)
-    exclude = ("get_data", "post_data")
+    exclude: ClassVar[Any] = ("get_data", "post_data")
 
 
 @admin.register(AccessAttempt)
@@ -436,5 +465,6 @@ def last_runs(request: HttpRequest) -> home.Panel | None:
     rows = []
     for run in with_life(Run.objects.order_by("-id"))[:6]:
         state = state_of(run)
-        rows.append((link_to(run), pill(run.status, state.label, state.tone), lima_time(run.started_at), _numbers(run)))
+        name = format_html('{}<br><span class="quiet small">{}</span>', link_to(run), _numbers(run))
+        rows.append((name, pill(run.status, state.label, state.tone), lima_time(run.started_at)))
     return home.Panel(_("Last runs"), rows)

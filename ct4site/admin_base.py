@@ -64,7 +64,7 @@ class KeysetChangeList(ChangeList):
 
     def get_ordering_field(self, field_name: Any) -> Any:
         # The stock list hides the link of a column outside ``sortable_by`` but still sorts by it when asked.
-        return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
+        return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
 
     def get_results(self, request: HttpRequest) -> None:
         self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
@@ -98,12 +98,16 @@ class KeysetChangeList(ChangeList):
 
 @dataclass
 class Section:
-    """A table below the fields of a detail page: a title, the column headings, and rows of cells."""
+    """A table below the fields of a detail page: a title, the column headings, and rows of cells.
+
+    ``is_list`` is false where rows are not things to be counted.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]] = field(default_factory=list)
     has_more: bool = False
+    is_list: bool = True
 
     @classmethod
     def of(

@@ -264,6 +264,8 @@ def restore_run(*, run_id: int, reversal_id: int, actor: str, reason: str) -> di
         for table in audited_tables():
             _mark_referred(cursor, table, parts[table.name])
         cursor.execute(_KEEP_PERSONS)
+        # Rows refer to each other; whether all fits is asked once, when all are in place.
+        cursor.execute("set constraints all deferred")
         written = 0
         for table in audited_tables():
             cursor.execute(_LOG, {"reversal_id": reversal_id, "actor": actor, "reason": reason, "table": table.name})
@@ -272,6 +274,7 @@ def restore_run(*, run_id: int, reversal_id: int, actor: str, reason: str) -> di
                 cursor.execute(sql.SQL(statement).format(**parts[table.name], **_columns(cursor, table)))
         for hooks in _HOOKS:
             hooks.follow(reversal_id, actor)
+        cursor.execute("set constraints all immediate")
         tally: dict[str, Any] = {table.name: dict.fromkeys(OUTCOMES, 0) for table in audited_tables()}
         cursor.execute("select subject_table, coalesce(kept, 'restored'), count(*) from undo group by 1, 2")
         for name, outcome, count in cursor.fetchall():

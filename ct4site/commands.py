@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
@@ -90,6 +91,8 @@ class JobCommand(BaseCommand):
             run = jobs.execute(run.pk, progress)
         except jobs.JobError as error:
             raise CommandError(str(error)) from error
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(_("The database cannot be reached. Run it again when it is back.")) from error
         finally:
             progress.close()
         self.present(run, options)
@@ -100,7 +103,9 @@ class JobCommand(BaseCommand):
         """Print the run's tally, zeros included."""
         if options["json"]:
             self.stdout.write(
-                json.dumps({"run_id": run.pk, "status": run.status, "dry_run": run.dry_run, **run.stats}, sort_keys=True)
+                json.dumps(
+                    {"run_id": run.pk, "status": run.status, "dry_run": run.dry_run, **run.stats}, sort_keys=True
+                )
             )
         title = _("Dry run %(id)s of %(job)s: nothing was changed.") if run.dry_run else _("Run %(id)s of %(job)s")
         self.stderr.write(title % {"id": run.pk, "job": run.get_job_type_display()})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connection, transaction
+from psycopg2 import sql
 
 from ct4site import sqlfiles
 
@@ -33,10 +34,13 @@ def check(shown: int = 5) -> list[Finding]:
             [str(settings.PERSON_SOURCE_LIMIT)],
         )
         for invariant in sqlfiles.checks():
-            cursor.execute(invariant.sql)
-            samples, count = [], 0
-            while rows := cursor.fetchmany(2000):
-                samples += rows[: max(0, shown - count)]
-                count += len(rows)
-            findings.append(Finding(invariant.name, invariant.description, count, samples))
+            # Counted in the database: a broken invariant may have a million rows.
+            cursor.execute(
+                sql.SQL(
+                    "select subject, problem, count(*) over () from ({}) as failures order by subject limit {}"
+                ).format(sql.SQL(invariant.sql), sql.Literal(shown))
+            )
+            rows = cursor.fetchall()
+            samples = [(subject, problem) for subject, problem, _count in rows]
+            findings.append(Finding(invariant.name, invariant.description, rows[0][2] if rows else 0, samples))
     return findings

@@ -18,11 +18,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django_q.tasks import async_task
-from psycopg2 import sql
+from psycopg2 import errors, sql
 
 from ct4site import faults
 from ct4site.models import JobType, Run, RunStatus
@@ -83,6 +84,12 @@ def job(
 def registered_jobs() -> list[Job]:
     """Return all registered jobs by code."""
     return [_JOBS[code] for code in sorted(_JOBS)]
+
+
+def _registered(code: str) -> Job:
+    if code not in _JOBS:
+        raise JobError(_("There is no job %(job)s.") % {"job": code})
+    return _JOBS[code]
 
 
 def merge_counts(into: dict[str, Any], counts: Mapping[str, Any]) -> None:
@@ -199,7 +206,9 @@ def close_lost_runs(job_code: str | None = None) -> list[int]:
         Run.objects.filter(pk__in=lost).update(
             status=RunStatus.FAILED,
             completed_at=Now(),
-            error_message=_("The worker was lost: its connection ended without a word. The next run finishes what was planned."),
+            error_message=_(
+                "The worker was lost: its connection ended without a word. The next run finishes what was planned."
+            ),
         )
     return lost
 
@@ -213,9 +222,7 @@ def start(
     Takes the job's code, who asks, and its parameters (JSON values). Returns the run, RUNNING with
     attempt 0. Raises ``AlreadyRunning``, or ``JobError`` for an unknown job or parameter.
     """
-    registered = _JOBS.get(job_code)
-    if registered is None:
-        raise JobError(_("There is no job %(job)s.") % {"job": job_code})
+    registered = _registered(job_code)
     given = {name: value for name, value in (parameters or {}).items() if value is not None}
     unknown = set(given) - registered.parameters
     if unknown:
@@ -238,11 +245,14 @@ def start(
             if queue:
                 # The ORM broker enqueues in this transaction: no run without task, no task without run.
                 async_task(QUEUED_PATH, run.pk, task_name=f"run-{run.pk}")
-    except IntegrityError:
-        running = Run.objects.filter(job_type=job_code, status=RunStatus.RUNNING).first()
-        if running is None:
+    except IntegrityError as error:
+        if _constraint(error) != "one_running_run_per_job":
             raise
-        raise AlreadyRunning(running) from None
+        running = Run.objects.filter(job_type=job_code, status=RunStatus.RUNNING).first()
+        if running is not None:
+            raise AlreadyRunning(running) from None
+        # It ended between our attempt and our look.
+        return start(job_code=job_code, actor=actor, parameters=given, dry_run=dry_run, queue=queue, reverses=reverses)
     return Run.objects.get(pk=run.pk)
 
 
@@ -283,7 +293,7 @@ def execute(run_id: int, on_progress: Progress | None = None) -> Run:
         return Run.objects.get(pk=run_id)
     context = RunContext(run, claimed[0], on_progress, dict(run.stats))
     try:
-        function = _JOBS[run.job_type].function
+        function = _registered(run.job_type).function
         if run.dry_run:
             with transaction.atomic(durable=True):
                 function(context)
@@ -295,7 +305,9 @@ def execute(run_id: int, on_progress: Progress | None = None) -> Run:
     except LostPlace as error:
         logger.warning("%s", error)
     except Exception as error:
-        logger.error("run %s failed: %s", run_id, type(error).__name__, exc_info=not isinstance(error, JobError))
+        # What the database says of an error quotes rows, and those may be personal data (P9).
+        shown = not isinstance(error, JobError | DatabaseError)
+        logger.error("run %s failed: %s: %s", run_id, type(error).__name__, _sentence(error), exc_info=shown)
         _finish(run, context.attempt, RunStatus.FAILED, _sentence(error))
     except BaseException:
         _finish(run, context.attempt, RunStatus.FAILED, _("Interrupted. The next run finishes what was planned."))
@@ -303,17 +315,22 @@ def execute(run_id: int, on_progress: Progress | None = None) -> Run:
     return Run.objects.get(pk=run_id)
 
 
+def _constraint(error: Exception) -> str | None:
+    """Name of the constraint that refused a row, if one did."""
+    return getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+
+
 def _sentence(error: Exception) -> str:
     """What went wrong without values of rows: those may be personal data."""
     if isinstance(error, JobError):
         return str(error)
+    if isinstance(error.__cause__, errors.LockNotAvailable):
+        return _("Something else held the rows this run needs for too long. Nothing half-done remains; run it again.")
     if isinstance(error, OperationalError | InterfaceError):
         return _("The database did not answer or broke the connection. Nothing half-done remains; run it again.")
     if isinstance(error, DatabaseError):
-        diagnosis = getattr(error.__cause__, "diag", None)
         code = getattr(error.__cause__, "pgcode", None) or type(error).__name__
-        constraint = getattr(diagnosis, "constraint_name", None)
-        return _("The database refused: %(what)s.") % {"what": constraint or f"{type(error).__name__} {code}"}
+        return _("The database refused: %(what)s.") % {"what": _constraint(error) or f"{type(error).__name__} {code}"}
     return f"{type(error).__name__}"
 
 
@@ -356,26 +373,43 @@ def unfinished_plan(context: RunContext) -> Run | None:
     """Return the run whose stored plan is still partly unapplied: this one, or an interrupted one before it.
 
     A run that died keeps its plan; the next run of the job finishes it first, so that the outcome
-    is that of an undisturbed run (reliability F7, F8).
+    is that of an undisturbed run (reliability F7, F8). A plan on which ``MAX_ATTEMPTS`` runs died
+    or failed is dropped: planning anew may help, the plan itself does not (F10).
     """
     runs = Run.objects.filter(job_type=context.run.job_type, has_plan=True)
-    return runs.filter(pk=context.run_id).first() or runs.filter(status=RunStatus.FAILED).order_by("pk").first()
+    if own := runs.filter(pk=context.run_id).first():
+        return own
+    for owner in runs.filter(status=RunStatus.FAILED).order_by("pk"):
+        if owner.attempt < MAX_ATTEMPTS:
+            return owner
+        with context.transaction():
+            drop_plan(owner)
+            context.note(
+                _("The plan of run %(id)s was given up after %(count)s attempts.")
+                % {"id": owner.pk, "count": MAX_ATTEMPTS}
+            )
+    return None
 
 
-def apply_plan(context: RunContext, owner: Run, chunk: Callable[[str, int, int], Mapping[str, Any]]) -> None:
+def apply_plan(
+    context: RunContext, owner: Run, chunk: Callable[[str, int, int], Mapping[str, Any]], lock: Callable[[], None]
+) -> None:
     """Apply the plan of ``owner`` from its last committed position to its end, then drop it.
 
     ``ops.plan_<id>`` holds rows numbered by ``seq``; rows of one ``group_no`` stay in one chunk.
     ``chunk(table, first, last)`` applies the rows ``first < seq <= last`` and returns the counts of
     what it changed; counts, position and effects commit together. Chunks are worked on by several
     connections at once and committed in order, so one position says how far the plan is applied.
+    ``lock()`` takes what keeps other writers away, at the start of every chunk's transaction.
     """
     table = f"plan_{owner.pk}"
     own = owner.pk == context.run_id
     if not own:
         context.note(_("Finishing the plan of run %(id)s, which was interrupted.") % {"id": owner.pk})
+        with context.transaction():  # counted before the work: the plan may be what kills its worker
+            Run.objects.filter(pk=owner.pk).update(attempt=F("attempt") + 1)
     ends = _chunk_ends(table, owner.progress_done)
-    pipeline = _Pipeline(context, owner, chunk, list(zip([owner.progress_done, *ends], ends, strict=False)))
+    pipeline = _Pipeline(context, owner, chunk, lock, list(zip([owner.progress_done, *ends], ends, strict=False)))
     # Inside somebody's transaction (a dry run) only this connection sees the plan.
     alone = context.run.dry_run or connection.in_atomic_block
     pipeline.run(1 if alone else min(settings.APPLY_CONNECTIONS, len(ends)))
@@ -390,10 +424,11 @@ class _Pipeline:
 
     def __init__(
         self, context: RunContext, owner: Run, chunk: Callable[[str, int, int], Mapping[str, Any]],
-        ranges: list[tuple[int, int]],
+        lock: Callable[[], None], ranges: list[tuple[int, int]],
     ) -> None:  # fmt: skip
-        self.context, self.owner, self.chunk, self.ranges = context, owner, chunk, ranges
+        self.context, self.owner, self.chunk, self.lock, self.ranges = context, owner, chunk, lock, ranges
         self.next = 0
+        self.locked = 0
         self.committed = 0
         self.error: BaseException | None = None
         self.turn = threading.Condition()
@@ -402,7 +437,9 @@ class _Pipeline:
         if connections_count <= 1:
             self._work()
         else:
-            threads = [threading.Thread(target=self._work_and_close, daemon=True) for _number in range(connections_count)]
+            threads = [
+                threading.Thread(target=self._work_and_close, daemon=True) for _number in range(connections_count)
+            ]
             for thread in threads:
                 thread.start()
             try:
@@ -448,20 +485,36 @@ class _Pipeline:
     def _apply(self, number: int) -> None:
         first, last = self.ranges[number]
         with self.context.transaction():
+            self._lock(number)
             faults.point(f"chunk:{number + 1}:picked")
             counts = self.chunk(f"plan_{self.owner.pk}", first, last)
             with connection.cursor() as cursor:
                 # What would be checked at commit is checked before the turn, beside the other connection's work.
                 cursor.execute("set constraints all immediate")
             faults.point(f"chunk:{number + 1}:effected")
-            with self.turn:
-                self.turn.wait_for(lambda: self.committed == number or self.error is not None)
-            if self.error is not None:
-                raise LostPlace("an earlier chunk failed")
+            self._wait(lambda: self.committed == number)
             self.context.count(counts)
             self.context.progress("apply", last, self.owner.progress_total)
             if self.owner.pk != self.context.run_id:
                 Run.objects.filter(pk=self.owner.pk).update(progress_done=last)
+
+    def _lock(self, number: int) -> None:
+        """Take the lock after every earlier chunk has it.
+
+        Otherwise a chunk could hold the lock while it waits for the commit of an earlier one, which
+        waits for the lock behind some other writer: a circle that the database does not see.
+        """
+        self._wait(lambda: self.locked == number)
+        self.lock()
+        with self.turn:
+            self.locked = number + 1
+            self.turn.notify_all()
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        with self.turn:
+            self.turn.wait_for(lambda: condition() or self.error is not None)
+        if self.error is not None:
+            raise LostPlace("an earlier chunk failed")
 
 
 def _chunk_ends(table: str, position: int) -> list[int]:

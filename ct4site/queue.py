@@ -31,8 +31,8 @@ from ct4site import jobs
 
 logger = logging.getLogger("ct4.queue")
 
-GRACE_SECONDS = 8.0
-HOUSEKEEPING_SECONDS = 10.0
+GRACE_SECONDS = 5.0
+HOUSEKEEPING_SECONDS = 5.0
 POLL_SECONDS = 0.5
 
 
@@ -138,7 +138,7 @@ class _StopOrOrphaned:
 
     def wait(self, timeout: float) -> bool:
         if self.parent.is_gone():
-            end_children(grace=0)
+            end_children()
             os._exit(1)
         return bool(self.event.wait(timeout))
 
@@ -185,16 +185,12 @@ class Sentinel(django_q_cluster.Sentinel):
         return process
 
 
-def end_children(*, grace: float) -> int:
-    """End all descendants of this process that still live after ``grace`` seconds; return how many it had to kill."""
+def end_children() -> None:
+    """Kill all descendants of this process: what they had not committed does not count."""
     with contextlib.suppress(psutil.Error):
-        _gone, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=grace)
-        for process in alive:
+        for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(alive, timeout=2)
-        return len(alive)
-    return 0
 
 
 class Worker:
@@ -218,13 +214,14 @@ class Worker:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), self.stop)
         release_tasks_of_the_dead()
+        broker = GuardedBroker()  # connects
         connections.close_all()  # a fork must not share a connection
         context = django_q_cluster.get_mp_context()
         stop_event, start_event = context.Event(), context.Event()
         sentinel = context.Process(
             target=Sentinel,
             name="sentinel",
-            args=(stop_event, start_event, uuid.uuid4(), GuardedBroker(), None, os.getpid()),
+            args=(stop_event, start_event, uuid.uuid4(), broker, None, os.getpid()),
         )
         sentinel.start()
         self._mind(sentinel)
@@ -233,8 +230,8 @@ class Worker:
             # In a thread: setting the event waits for its waiter, which may have been killed just now.
             threading.Thread(target=stop_event.set, daemon=True).start()
             sentinel.join(GRACE_SECONDS)
-        killed = end_children(grace=0)
-        if asked and killed:
+        if sentinel.is_alive():
+            end_children()
             logger.warning("a run was still at work; the next run of its job finishes it")
         return asked
 
@@ -256,7 +253,7 @@ class Worker:
                     "run %s was lost with its worker; it is closed, the next run of its job finishes it", run_id
                 )
         except DatabaseError as error:
-            logger.error("lost runs cannot be looked for now: %s", type(error).__name__)
+            logger.error("lost runs cannot be looked for now: %s", str(error).strip().partition("\n")[0])
             connection.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ct4site import audit, jobs
+from ct4site import audit, faults, jobs
 from ct4site.models import JobType, Run, RunStatus
 
 SHOWN = 20  # keys named per table and reason in the run's log
@@ -45,7 +45,10 @@ def roll_back(context: jobs.RunContext) -> None:
     context.progress("restore", 0)
     with context.transaction():
         tally = audit.restore_run(
-            run_id=target.pk, reversal_id=context.run_id, actor=context.run.actor, reason=f"roll back of run {target.pk}"
+            run_id=target.pk,
+            reversal_id=context.run_id,
+            actor=context.run.actor,
+            reason=f"roll back of run {target.pk}",
         )
         if target.has_plan:
             jobs.drop_plan(target)
@@ -57,4 +60,6 @@ def roll_back(context: jobs.RunContext) -> None:
             context.note(_("Run %(id)s changed nothing that can be rolled back.") % {"id": target.pk})
         for table, outcome, count, keys in audit.kept_rows(SHOWN):
             context.note(f"{table}: {outcome}: {count} ({', '.join(keys)}{', …' if count > len(keys) else ''})")
-        context.progress("restore", tally["audit"], rows)
+        context.progress("restore", rows, rows)
+        faults.point("roll_back:effected")
+    faults.point("roll_back:committed")

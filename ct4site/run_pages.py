@@ -14,6 +14,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from ct4site import jobs
+from ct4site.models import JobType
 
 
 class RunForm(forms.Form):
@@ -53,8 +54,15 @@ def page_of(job_code: str) -> RunPage:
 
 
 def startable_jobs() -> list[jobs.Job]:
-    """Return the jobs a person may start from a page: queueable, and with a form for the parameters they take."""
-    return [job for job in jobs.registered_jobs() if job.queueable and (not job.parameters or job.code in _PAGES)]
+    """Return the jobs a person may start from a page: queueable, and with a form for the parameters they take.
+
+    A roll-back is started from the page of the run that it takes back.
+    """
+    return [
+        job
+        for job in jobs.registered_jobs()
+        if job.queueable and job.code != JobType.ROLL_BACK and (not job.parameters or job.code in _PAGES)
+    ]
 
 
 def tally_rows(job_code: str, tally: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -99,7 +99,7 @@ def recognise(context: Demo) -> Iterable[Line]:
     lines += [(row["match_rule"], row["n"]) for row in linked.order_by("match_rule")]
     lines.append((_("Open lead records, by reason"), None))
     is_open = Unmatched.objects.filter(status=UnmatchedStatus.OPEN).values("reason_code").annotate(n=Count("pk"))
-    lines += [(ReasonCode(row["reason_code"]).label, row["n"]) for row in is_open.order_by("-n", "reason_code")]
+    lines += [(str(ReasonCode(row["reason_code"]).label), row["n"]) for row in is_open.order_by("-n", "reason_code")]
     return lines
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +41,16 @@ WRITER_LOCK = 4_005_001
 SMALL_BLOCK = 16
 
 
-def take_writer_lock(*, beside_own_chunks: bool = False) -> None:
-    """Wait for the turn to write identity tables; held until the transaction ends.
-
-    ``beside_own_chunks`` lets other chunks of the same run write at the same time (they share no
-    person), and nobody else.
-    """
-    lock = "pg_advisory_xact_lock_shared" if beside_own_chunks else "pg_advisory_xact_lock"
+def take_writer_lock() -> None:
+    """Wait for the turn to write identity tables; held until the transaction ends."""
     with connection.cursor() as cursor:
-        cursor.execute(f"set local lock_timeout = '120s'; select {lock}(%s)", [WRITER_LOCK])
+        cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock(%s)", [WRITER_LOCK])
+
+
+def share_writer_lock() -> None:
+    """The same, but beside other chunks of the identity run, which share no person with this one."""
+    with connection.cursor() as cursor:
+        cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock_shared(%s)", [WRITER_LOCK])
 
 
 def _run(name: str, parameters: Mapping[str, Any], **identifiers: sql.Composable) -> Any:
@@ -76,6 +77,26 @@ def _store_plan(context: RunContext, name: str, parameters: Mapping[str, Any]) -
     context.progress("apply", 0, total)
 
 
+# Columns the planner must know about; the wide JSON ones would only cost time.
+INDEX_STATISTICS = {"canon.drivers_index": "driver_id, park_id, phone_norm, license_norm, plate_norm, record_digest"}
+IDENTITY_STATISTICS = {
+    "canon.identity_links": "person_key, source_table, source_pk, run_id",
+    "canon.identity_registry": "person_key, primary_phone, primary_license",
+    "canon.identity_unmatched": "source_table, source_pk, status, is_stale, reason_code",
+    "canon.identity_origin": "person_key, origin_tag",
+    "observational.lead_events": "source_table, source_pk, person_key, phone_norm, license_norm",
+}
+
+
+def _refresh_statistics(context: RunContext, changed: int, tables: Mapping[str, str]) -> None:
+    """Analyse the tables of which the run changed more than a tenth; autovacuum sees to the rest."""
+    with context.transaction(), connection.cursor() as cursor:
+        for table, columns in tables.items():
+            cursor.execute("select reltuples * 0.1 < %s from pg_class where oid = %s::regclass", [changed, table])
+            if changed and cursor.fetchone()[0]:
+                cursor.execute(sql.SQL("analyze {} ({})").format(sql.SQL(table), sql.SQL(columns)))
+
+
 # --- drivers index ----------------------------------------------------------------------------------
 
 INDEX_COUNTS = ("inserted", "updated", "returned", "vanished", "rows_affected", "unmatched_to_retry")
@@ -91,20 +112,17 @@ def refresh_drivers_index(context: RunContext) -> None:
     Inserts new accounts, updates those whose keys changed, flags those that vanished, and marks
     the open unmatched records that one of their old or new keys concerns.
     """
-    _finish_interrupted(context, _apply_index_rows)
+    _finish_interrupted(context, _apply_index_rows, take_writer_lock)
     context.progress("plan", 0)
     with context.transaction():
         context.count(dict.fromkeys(INDEX_COUNTS, 0))
         _store_plan(context, "drivers_index_plan", {"park": settings.PARK_ID_OBJETIVO})
-    apply_plan(context, context.run, _apply_index_rows(context))
-    with context.transaction(), connection.cursor() as cursor:
-        if context.tally["rows_affected"]:
-            cursor.execute("analyze canon.drivers_index")
+    apply_plan(context, context.run, _apply_index_rows(context), take_writer_lock)
+    _refresh_statistics(context, context.tally["rows_affected"], INDEX_STATISTICS)
 
 
 def _apply_index_rows(context: RunContext) -> Any:
     def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
-        take_writer_lock()
         row = _run("drivers_index_apply", {"first": first, "last": last}, plan=_plan_table(table))
         return dict(zip(INDEX_COUNTS, row, strict=True))
 
@@ -162,29 +180,23 @@ def run_identity(context: RunContext) -> None:
     ``date_to`` (ISO dates in Lima, inclusive), ``full`` (try all open unmatched records again),
     ``limit``. Incremental otherwise: new records, changed ones, and those a driver's change concerns.
     """
-    _finish_interrupted(context, _apply_identity_rows)
+    _finish_interrupted(context, _apply_identity_rows, share_writer_lock)
     context.progress("plan", 0)
     with context.transaction():
         context.count(_empty_tally(context))
         plan_identity(context.parameters)
         _store_plan(context, "identity_9_plan", _rule_parameters())
-    apply_plan(context, context.run, _apply_identity_rows(context))
-    if context.tally["audit"]:
-        with context.transaction(), connection.cursor() as cursor:
-            cursor.execute(
-                "analyze canon.identity_links (person_key, source_table, source_pk, run_id);"
-                " analyze canon.identity_registry (person_key, primary_phone, primary_license);"
-                " analyze canon.identity_unmatched (source_table, source_pk, status, is_stale, reason_code);"
-                " analyze canon.identity_origin (person_key, origin_tag);"
-                " analyze observational.lead_events (source_table, source_pk, person_key, phone_norm, license_norm)"
-            )
+    apply_plan(context, context.run, _apply_identity_rows(context), share_writer_lock)
+    _refresh_statistics(context, context.tally["events"], IDENTITY_STATISTICS)
 
 
 def _empty_tally(context: RunContext) -> dict[str, Any]:
     wanted = context.parameters.get("source") or list(FEEDS)
     zero = dict.fromkeys(("processed", "matched", "unmatched", "skipped"), 0)
-    names = ("persons_created", "persons_completed", "driver_links", "events", "origins", "origin_history")
-    names += ("unmatched_resolved", "audit", "skipped_changed_since_plan")
+    names = [
+        "persons_created", "persons_completed", "driver_links", "events", "origins", "origin_history",
+        "unmatched_resolved", "audit", "skipped_changed_since_plan",
+    ]  # fmt: skip
     return {TALLY_NAMES[FEEDS[feed][0]]: dict(zero) for feed in wanted} | dict.fromkeys(names, 0)
 
 
@@ -281,7 +293,6 @@ def _changes(name: str, parameters: Mapping[str, Any]) -> int:
 
 def _apply_identity_rows(context: RunContext) -> Any:
     def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
-        take_writer_lock(beside_own_chunks=True)
         parameters = {"first": first, "last": last, "run_id": context.run_id, "actor": context.run.actor}
         counts = json.loads(_run("identity_apply", parameters, plan=_plan_table(table))[0])
         for source_table, of_feed in counts.pop("sources").items():
@@ -291,8 +302,8 @@ def _apply_identity_rows(context: RunContext) -> Any:
     return chunk
 
 
-def _finish_interrupted(context: RunContext, chunks: Any) -> None:
+def _finish_interrupted(context: RunContext, chunks: Any, lock: Callable[[], None]) -> None:
     """Finish plans that earlier runs of this job left behind, and this run's own after a redelivery."""
     while (owner := unfinished_plan(context)) is not None:
-        apply_plan(context, owner, chunks(context))
+        apply_plan(context, owner, chunks(context), lock)
 

@@ -64,11 +64,11 @@ def a_phone(number: int) -> str:
 
 
 def a_name(number: int) -> str:
-    """Return a name of four words; neighbouring numbers have no word in common."""
+    """Return a name of four words; names of neighbouring numbers below 70 have no word in common."""
     size = len(_FIRST_NAMES)
-    words = [_LAST_NAMES[number % size], _LAST_NAMES[(number // size + 5) % size]]
-    words += [_FIRST_NAMES[number % size], _FIRST_NAMES[(number // size + 7) % size]]
-    return " ".join(dict.fromkeys(words))
+    turn = number // size
+    places = (number % size, (number + 5 + turn) % size, number % size, (number + 7 + turn) % size)
+    return f"{_LAST_NAMES[places[0]]} {_LAST_NAMES[places[1]]} {_FIRST_NAMES[places[2]]} {_FIRST_NAMES[places[3]]}"
 
 
 # --- rows of the source tables ------------------------------------------------------------------------
@@ -294,11 +294,18 @@ facts as (
     union all
     select concat_ws(
         '|', 'link', source_table, source_pk, match_rule, match_score, confidence_level,
-        extract(epoch from snapshot_date), coalesce(evidence ->> 'driver_id', '-')
+        extract(epoch from snapshot_date),
+        coalesce(evidence ->> 'driver_id', concat(evidence ->> 'lead_source_table', ' ', evidence ->> 'lead_source_pk'))
     )
     from canon.identity_links
     union all
-    select concat_ws('|', 'unmatched', source_table, source_pk, reason_code, status) from canon.identity_unmatched
+    select concat_ws(
+        '|', 'unmatched', source_table, source_pk, reason_code, status, (
+            select string_agg(concat_ws(' ', seen ->> 'driver_id', seen ->> 'rule', seen ->> 'lacked'), ', ' order by place)
+            from jsonb_array_elements(candidates_preview -> 'candidates') with ordinality as candidates (seen, place)
+        )
+    )
+    from canon.identity_unmatched
     union all
     select concat_ws(
         '|', 'origin', labels.label, origins.origin_tag, origins.origin_source_id, origins.origin_confidence,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -107,6 +108,9 @@ class DriverIndexEntry(models.Model):
             models.Index(fields=["license_norm"], name="drivers_index_license"),
             models.Index(fields=["plate_norm"], name="drivers_index_plate"),
             models.Index(fields=["updated_at"], name="drivers_index_updated"),
+            # Of the screens: a name in any word order, and the few that are gone.
+            GinIndex(fields=["name_tokens"], name="drivers_index_names"),
+            models.Index(fields=["driver_id"], name="drivers_index_vanished", condition=Q(vanished_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 -- chk_person_is_not_too_large
--- Jobs linked more source records to one person than allowed (I6, reliability F24): probably a key that belongs to nobody.
+-- Jobs linked more source records to one person than allowed (I6, reliability F24): probably by a key that is
+-- nobody's own.
 -- Remedy: look at the person's links; take back the run that made them, or unlink what does not belong.
 -- Setting: CT4_PERSON_SOURCE_LIMIT.
 select

@@ -8,22 +8,43 @@ create index on unlinked (n);
 analyze unlinked;
 
 create temp table candidates_seen on commit drop as
-with ordered as (
+with crowds as (
+    select several.rule, several.key, key_drivers.in_park
+    from results as several
+    inner join key_drivers on key_drivers.rule = several.rule and key_drivers.key = several.key
+    where several.outcome = 'MULTIPLE_CANDIDATES' and several.scope_drivers > 1
+    group by several.rule, several.key, key_drivers.in_park
+),
+
+crowd_drivers as (
+    select crowds.rule, crowds.key, drivers.driver_id
+    from crowds
+    inner join canon.drivers_index as drivers on drivers.phone_norm = crowds.key -- 1 key : n drivers
+    where crowds.rule = 'R1_PHONE_EXACT' and drivers.vanished_at is null
+        and (not crowds.in_park or drivers.park_id = %(park)s)
+    union all
+    select crowds.rule, crowds.key, drivers.driver_id
+    from crowds
+    inner join canon.drivers_index as drivers on drivers.license_norm = crowds.key -- 1 key : n drivers
+    where crowds.rule = 'R2_LICENSE_EXACT' and drivers.vanished_at is null
+        and (not crowds.in_park or drivers.park_id = %(park)s)
+),
+
+crowd_heads as (
+    select rule, key, driver_id
+    from (
+        select crowd_drivers.*, row_number() over (partition by rule, key order by driver_id collate "C") as place
+        from crowd_drivers
+    ) as placed
+    where place <= 3
+),
+
+ordered as (
     -- Several drivers with the key: the first three of them.
-    select several.n, several.rule, scope.driver_id, several.score, null::double precision as similarity, 'unique_key' as lacked
+    select several.n, several.rule, heads.driver_id, several.score, null::double precision as similarity, 'unique_key' as lacked
     from results as several
     inner join unlinked on unlinked.n = several.n
-    inner join key_drivers on key_drivers.rule = several.rule and key_drivers.key = several.key
-    cross join lateral (
-        select drivers.driver_id from canon.drivers_index as drivers
-        where several.rule = 'R1_PHONE_EXACT' and drivers.phone_norm = several.key and drivers.vanished_at is null
-            and (not key_drivers.in_park or drivers.park_id = %(park)s)
-        union all
-        select drivers.driver_id from canon.drivers_index as drivers
-        where several.rule = 'R2_LICENSE_EXACT' and drivers.license_norm = several.key and drivers.vanished_at is null
-            and (not key_drivers.in_park or drivers.park_id = %(park)s)
-        limit 3
-    ) as scope
+    inner join crowd_heads as heads on heads.rule = several.rule and heads.key = several.key -- 1 : up to 3
     where several.outcome = 'MULTIPLE_CANDIDATES' and several.scope_drivers > 1
     union all
     -- One driver, something against it.

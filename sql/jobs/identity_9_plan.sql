@@ -20,11 +20,17 @@ with placed as (
 
 firsts as (
     select
-        n,
-        row_number() over (partition by person_key order by score desc, n) = 1 as is_first_of_person,
-        row_number() over (partition by driver_id order by score desc, n) = 1 as is_first_of_driver,
-        bool_or(confidence = 'HIGH') over (partition by person_key) as person_is_high
+        decisions.n,
+        row_number() over (partition by decisions.person_key order by decisions.n) = 1 as is_first_of_person,
+        row_number() over (
+            partition by decisions.driver_id
+            order by
+                decisions.score desc, numbered.snapshot_at, numbered.source_table collate "C",
+                numbered.source_pk collate "C"
+        ) = 1 as is_first_of_driver,
+        bool_or(decisions.confidence = 'HIGH') over (partition by decisions.person_key) as person_is_high
     from decisions
+    inner join numbered on numbered.n = decisions.n
 ),
 
 -- The person's own data come from its newly linked drivers: per field the first that has one (domain.md 3.1, 5.3).

@@ -152,7 +152,7 @@ def test_a_queued_run_is_performed_and_foreign_tasks_are_not(installation: Insta
 @pytest.mark.faults
 def test_a_run_whose_worker_is_killed_is_closed_and_the_next_run_finishes_it(installation: Installation) -> None:
     forget_people(installation)
-    worker = start_worker(installation, CT4_FAULT="chunk:2:effected", CT4_CHUNK_SIZE="50")
+    worker = start_worker(installation, CT4_FAULT="chunk:2:committed", CT4_CHUNK_SIZE="50")
     lost = queue(installation, "run_identity")
     assert wait_for(installation, lost, "FAILED")
     assert 0 < decided(installation) < LEADS
@@ -169,12 +169,13 @@ def test_a_run_whose_worker_is_killed_is_closed_and_the_next_run_finishes_it(ins
 @only_posix
 @pytest.mark.faults
 def test_a_termination_signal_to_the_whole_group_ends_the_worker_every_time(installation: Installation) -> None:
-    for _round in range(5):
+    for _round in range(3):
         worker = start_worker(installation)
         parts = descendants(worker.pid)
         signal_group(worker, signal.SIGTERM)
         assert worker.wait(60) == 0, installation.output(worker)
         assert not [part for part in parts if part.is_running()]
+        assert "ERROR" not in installation.output(worker)  # a connection shared over a fork breaks now and then
 
 
 @only_posix

@@ -55,17 +55,17 @@ class Story:
     after: World
 
 
-def a_story(seed: int, place: int) -> Story:
+def a_story(seed: int, place: int, rules: matcher.Settings) -> Story:
     rng = Random(seed)
     with pytest.MonkeyPatch.context() as patch:
         for name, values in pools(place).items():
             patch.setattr(worlds, name, values)
         world = worlds.random_world(rng)
         grown = worlds.grow_world(rng, world, leads=rng.randint(1, 15), drivers=rng.randint(0, 8))
-    return Story(seed, _with_own_ids(world, place), _with_own_ids(grown, place))
+    return Story(seed, _settled(world, place, rules), _settled(grown, place, rules))
 
 
-def _with_own_ids(world: World, place: int) -> World:
+def _settled(world: World, place: int, rules: matcher.Settings) -> World:
     """Move row ids, and external ids that imitate row ids, out of the way of the other places."""
 
     def moved(row: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _with_own_ids(world: World, place: int) -> World:
         return row
 
     tables = ("drivers", "cabinet", "scouting", "migrations")
-    return World(**{table: [moved(row) for row in getattr(world, table)] for table in tables}, settings=world.settings)
+    return World(**{table: [moved(row) for row in getattr(world, table)] for table in tables}, settings=rules)
 
 
 def together(many: Sequence[World]) -> World:
@@ -161,11 +161,8 @@ def disagreement(stories: Sequence[Story]) -> list[str]:
         return differences(states)
 
 
-@pytest.mark.parametrize("first", range(0, WORLDS, WORLDS_AT_ONCE))
-def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
-    if first % (2 * WORLDS_AT_ONCE):
-        settings.CHUNK_SIZE = 50
-    stories = [a_story(first + place, place) for place in range(WORLDS_AT_ONCE)]
+def agree(first: int, rules: matcher.Settings) -> None:
+    stories = [a_story(first + place, place, rules) for place in range(WORLDS_AT_ONCE)]
     if not (lines := disagreement(stories)):
         return
     for story in stories:
@@ -175,8 +172,20 @@ def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
     pytest.fail("\n".join(lines), pytrace=False)
 
 
+@pytest.mark.parametrize("first", range(0, WORLDS, WORLDS_AT_ONCE))
+def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
+    settings.CHUNK_SIZE = 50 if first // WORLDS_AT_ONCE % 2 else 5000
+    agree(first, matcher.Settings())
+
+
+@pytest.mark.xfail(reason="R3c does not speak where R3b points at a driver without link")
+def test_sql_and_oracle_agree_with_the_option_r3c(settings: Any) -> None:
+    settings.R3C_ENABLED = True
+    agree(100, matcher.Settings(r3c=True))
+
+
 def test_the_comparison_sees_a_wrong_link() -> None:
-    story = a_story(0, 0)
+    story = a_story(0, 0, matcher.Settings())
     factories.load(story.before)
     factories.match()
     states = [matcher.match(story.before)]

@@ -29,6 +29,7 @@ class Command(BaseCommand):
         broken = sum(1 for finding in findings if finding.count)
         if broken:
             raise CommandError(
-                ngettext("%(count)d invariant is broken.", "%(count)d invariants are broken.", broken) % {"count": broken}
+                ngettext("%(count)d invariant is broken.", "%(count)d invariants are broken.", broken)
+                % {"count": broken}
             )
         self.stderr.write(_("All %(count)d invariants hold.") % {"count": len(findings)})

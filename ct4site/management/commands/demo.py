@@ -69,8 +69,8 @@ class Command(BaseCommand):
             reason = str(error).strip().partition("\n")[0]
             raise CommandError(_("The database could not do it: %(reason)s") % {"reason": reason}) from error
         self.stdout.write(_("Done in %(seconds).1f s.") % {"seconds": time.monotonic() - begun})
-        self.stdout.write("")
-        self.stdout.write(_("The database stays up; “manage.py embedded_db stop” ends it.") if _is_embedded() else "")
+        if _is_embedded():
+            self.stdout.write(_("The database stays up; “manage.py embedded_db stop” ends it."))
 
     def _tell(self, title: str, since: float, lines: Any) -> None:
         lines = list(lines)
@@ -100,12 +100,15 @@ class Command(BaseCommand):
         self.stdout.flush()
         connections.close_all()
         worker = start_worker()
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background commands with SIGINT ignored
+            signal.signal(number, _interrupt)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             self.stderr.write(_("Ending …"))
         finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # impatience must not leave the worker behind
             end_worker(worker)
 
 

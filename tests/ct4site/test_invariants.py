@@ -1,0 +1,172 @@
+"""Every invariant finds the state that breaks it, and a sound state breaks none."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from ct4site import invariants, jobs, sqlfiles
+from ct4site.models import JobType, Run
+from ct4site.rollback import start_roll_back
+from identity.demo import generate
+from identity.sources import load_source
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def findings() -> dict[str, invariants.Finding]:
+    return {finding.name: finding for finding in invariants.check()}
+
+
+def broken() -> set[str]:
+    return {name for name, finding in findings().items() if finding.count}
+
+
+def execute(statement: str) -> None:
+    """Write past everything, as a mistake or an intruder would."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+A_LINK = """
+insert into canon.identity_links
+    (person_key, source_table, source_pk, snapshot_date, match_rule, match_score, confidence_level, evidence, run_id)
+select person_key, 'module_ct_scouting_daily', {pk}, now(), '{rule}', 95, 'HIGH', '{evidence}', {run}
+from canon.identity_registry
+"""
+SAME_RUN = "(select max(id) from ops.ingestion_runs where job_type = 'identity_run')"
+
+
+def a_link(pk: str = "'999'", rule: str = "manual", evidence: str = "{}", run: str = "null") -> Callable[[], None]:
+    return lambda: execute(A_LINK.format(pk=pk, rule=rule, evidence=evidence, run=run))
+
+
+VIOLATIONS: dict[str, Callable[[], None]] = {
+    "chk_source_record_is_decided": lambda: execute("delete from canon.identity_unmatched"),
+    "chk_record_is_linked_or_open": lambda: execute(
+        "insert into canon.identity_unmatched (source_table, source_pk, snapshot_date, reason_code)"
+        " select source_table, source_pk, now(), 'NO_CANDIDATES' from canon.identity_links"
+        " where source_table = 'module_ct_scouting_daily'"
+    ),
+    "chk_driver_link_has_lead_link": lambda: execute("delete from canon.identity_links where source_table <> 'drivers'"),
+    "chk_event_person_is_link_person": lambda: execute("update observational.lead_events set person_key = null"),
+    "chk_origin_rests_on_a_lead_link": lambda: execute("update canon.identity_origin set origin_source_id = 'other'"),
+    "chk_person_is_not_too_large": lambda: execute(
+        A_LINK.format(pk="'x' || n", rule="manual", evidence="{}", run=SAME_RUN) + "cross join generate_series(1, 5) as n"
+    ),
+    "chk_link_rests_on_a_real_key": a_link(rule="R1_PHONE_EXACT", evidence='{"phone_normalized": "999999999"}'),
+    "chk_run_is_not_in_limbo": lambda: execute(
+        "insert into ops.ingestion_runs"
+        " (job_type, status, actor, parameters, incremental, dry_run, attempt, heartbeat_at, phase, progress_done,"
+        " has_plan, stats, log)"
+        " values ('identity_run', 'RUNNING', 'tests', '{}', true, false, 1, now() - interval '1 hour', '', 0, false, '{}',"
+        " '[]')"
+    ),
+    "chk_plan_belongs_to_a_run": lambda: execute("create table ops.plan_999999 (seq bigint)"),
+    "chk_tally_is_audit": lambda: execute(
+        "insert into ops.audit_log (run_id, actor, action, subject_table, subject_key)"
+        f" select {SAME_RUN}, 'tests', 'forged', 'identity_registry', '1'"
+    ),
+    "chk_link_is_audited": a_link(run=SAME_RUN),
+    "chk_history_folds": lambda: execute(
+        "insert into ops.audit_log (actor, action, subject_table, subject_key, before, after)"
+        " select 'tests', 'forged', subject_table, subject_key, '{\"a\": 1}', null from ops.audit_log"
+    ),
+    "chk_history_is_guarded": lambda: execute("alter table ops.audit_log enable trigger audit_log_is_append_only"),
+    "chk_view_is_read_only": lambda: execute("create view ops.v_door as select * from canon.identity_links"),
+}
+
+
+@pytest.fixture
+def a_sound_state() -> None:
+    factories.a_recruited_driver()
+    factories.a_registration("NADIE CONOCIDO AQUI", created_at="2026-01-10T12:00Z")
+    factories.match()
+
+
+def test_every_invariant_has_a_violation_here() -> None:
+    assert set(VIOLATIONS) == {check.name for check in sqlfiles.checks()}
+
+
+@pytest.mark.parametrize("name", sorted(VIOLATIONS))
+def test_an_invariant_finds_what_breaks_it(name: str, a_sound_state: None) -> None:
+    assert not broken()
+    VIOLATIONS[name]()
+    finding = findings()[name]
+    assert finding.count >= 1
+    assert finding.samples
+    assert all(subject and problem for subject, problem in finding.samples)
+
+
+def test_further_violations_of_the_same_kinds_are_found(a_sound_state: None) -> None:
+    execute("insert into ops.audit_log (run_id, actor, action, subject_table, subject_key) values (99999, 'x', 'y', 'z', '1')")
+    execute("delete from canon.identity_origin")
+    execute("update canon.identity_links set match_score = 1 where source_table <> 'drivers'")
+    execute("update ops.ingestion_runs set has_plan = true, status = 'FAILED' where job_type = 'drivers_index_refresh'")
+    execute("drop trigger origin_history_is_append_only on canon.identity_origin_history")
+    found = findings()
+    assert found["chk_tally_is_audit"].count == 1
+    assert found["chk_origin_rests_on_a_lead_link"].samples[0][1] == "has leads and no origin"
+    assert found["chk_link_is_audited"].samples[0][1] == "changed past the audit"
+    assert found["chk_plan_belongs_to_a_run"].samples[0][1] == "its plan is missing"
+    assert found["chk_history_is_guarded"].samples == [("canon.identity_origin_history", "its history can be changed")]
+    execute("delete from canon.identity_links where source_table <> 'drivers'")
+    assert findings()["chk_link_is_audited"].samples[0][1] == "removed past the audit"
+
+
+def test_a_record_that_came_in_since_the_last_run_is_waiting_not_lost(a_sound_state: None) -> None:
+    factories.a_registration("OTRA PERSONA NUEVA", created_at="2099-01-10T12:00Z")
+    assert not broken()
+    run = Run.objects.filter(job_type=JobType.IDENTITY_RUN).latest("pk")
+    jobs.execute(start_roll_back(run_id=run.pk, actor="tests").pk)
+    assert not broken()
+
+
+def test_a_run_of_a_part_judges_nothing_about_the_rest() -> None:
+    factories.a_registration("NADIE CONOCIDO AQUI", created_at="2026-01-10T12:00Z")
+    factories.match(source=["cabinet"])
+    assert not broken()
+
+
+def test_the_demo_data_breaks_no_invariant(tmp_path: Path) -> None:
+    generate(leads=400, seed=5, directory=tmp_path)
+    for table in ("drivers", "module_ct_cabinet_leads", "module_ct_scouting_daily", "module_ct_migrations"):
+        load_source(table=table, path=tmp_path / f"{table}.csv", rejects_dir=tmp_path, actor="tests")
+    factories.match()
+    assert not broken()
+
+
+def test_the_command_prints_zeros_and_ends_well_when_all_holds(a_sound_state: None) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    call_command("check_invariants", "--json", stdout=out, stderr=err)
+    assert set(json.loads(out.getvalue()).values()) == {0}
+    assert all(check.name in err.getvalue() for check in sqlfiles.checks())
+
+
+def test_the_command_names_what_is_broken_and_fails(a_sound_state: None) -> None:
+    VIOLATIONS["chk_view_is_read_only"]()
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.raises(CommandError) as failure:
+        call_command("check_invariants", "--json", stdout=out, stderr=err)
+    assert failure.value.returncode == 1
+    assert json.loads(out.getvalue())["chk_view_is_read_only"] == 1
+    assert "ops.v_door: can be written through" in err.getvalue()
+
+
+def test_samples_are_few_and_counts_are_whole(a_sound_state: None) -> None:
+    execute("create table ops.plan_1 (); create table ops.plan_2 (); create table ops.plan_3 ()")
+    (finding,) = [found for found in invariants.check(shown=2) if found.name == "chk_plan_belongs_to_a_run"]
+    assert (finding.count, len(finding.samples)) == (3, 2)
+
+
+def test_every_check_says_what_to_do() -> None:
+    for check in sqlfiles.checks(Path(settings.BASE_DIR) / "sql"):
+        assert "Remedy:" in check.description, check.name
