@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -55,3 +57,8 @@ class Report:
 def seconds(value: float) -> str:
     """Return a duration as the table shows it."""
     return f"{value:.2f} s"
+
+
+def say(text: str) -> None:
+    """Tell on stderr what is being measured."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -70,6 +70,14 @@ class RunFilter(admin.SimpleListFilter):
         return queryset.filter(run_id=int(value))
 
 
+class OfRunMixin(admin.ModelAdmin):
+    """A short column that leads to the run which wrote a row."""
+
+    @admin.display(description=gettext_lazy("run"))
+    def of_run(self, item: Any) -> SafeString | str:
+        return link_to(item.run, f"#{item.run_id}")
+
+
 def changed_fields(before: dict[str, Any] | None, after: dict[str, Any] | None) -> SafeString | str:
     """Return what differs between two states of a row as a small table, to be opened; a state of None is no row."""
     old, new = before or {}, after or {}
@@ -97,7 +105,7 @@ def audit_section(entries: QuerySet, limit: int = 100) -> Section:
         _("Row"): lambda entry: link_to(entry, f"{entry.subject_table} {entry.subject_key}"),
         _("Why"): lambda entry: entry.reason,
         _("Changed"): lambda entry: changed_fields(entry.before, entry.after),
-        _("Run"): lambda entry: link_to(entry.run),
+        _("Run"): lambda entry: link_to(entry.run, f"#{entry.run_id}"),
     }
     return Section.of(_("Audit"), columns, entries.select_related("run").order_by("-id"), limit)
 
@@ -363,10 +371,10 @@ class RunAdmin(ReadOnlyAdmin):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(SearchMixin, ReadOnlyAdmin):
+class AuditEntryAdmin(OfRunMixin, SearchMixin, ReadOnlyAdmin):
     purpose = gettext_lazy("Every change of data: who, when, why, before and after. Nothing here can be changed.")
     # No filter by action: one that is rare would read the whole log.
-    list_display = ("id", "when", "actor", "action_words", "subject_table", "subject_key", "changed", "run")
+    list_display = ("id", "when", "actor", "action_words", "subject_table", "subject_key", "changed", "of_run")
     list_filter = (RunFilter,)
     list_select_related = ("run",)
     sortable_by = ("id",)
@@ -465,6 +473,8 @@ def last_runs(request: HttpRequest) -> home.Panel | None:
     rows = []
     for run in with_life(Run.objects.order_by("-id"))[:6]:
         state = state_of(run)
-        name = format_html('{}<br><span class="quiet small">{}</span>', link_to(run), _numbers(run))
-        rows.append((name, pill(run.status, state.label, state.tone), lima_time(run.started_at)))
+        name = format_html(
+            '{}<br><span class="quiet small">{} {}</span>', link_to(run), lima_time(run.started_at), _numbers(run)
+        )
+        rows.append((name, pill(run.status, state.label, state.tone)))
     return home.Panel(_("Last runs"), rows)

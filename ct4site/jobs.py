@@ -183,14 +183,13 @@ _LOST = """
 select runs.id
 from ops.ingestion_runs as runs
 where runs.status = 'RUNNING'
-    and (%(job)s::text is null or runs.job_type = %(job)s)
+    and runs.id = any(%(held)s)
     and not exists (
         select 1 from pg_stat_activity as activity
         where activity.pid = runs.backend_pid and activity.backend_start = runs.backend_started_at
     )
     and (runs.backend_pid is not null or runs.heartbeat_at < now() - make_interval(secs => %(lease)s))
     and not (runs.attempt = 0 and exists (select 1 from public.django_q_ormq))
-for update skip locked
 """
 
 
@@ -201,7 +200,10 @@ def close_lost_runs(job_code: str | None = None) -> list[int]:
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute(_LOST, {"job": job_code, "lease": settings.RUN_LEASE_SECONDS})
+            # A row that somebody holds is being worked on.
+            running = Run.objects.select_for_update(skip_locked=True).filter(status=RunStatus.RUNNING)
+            held = list((running.filter(job_type=job_code) if job_code else running).values_list("pk", flat=True))
+            cursor.execute(_LOST, {"held": held, "lease": settings.RUN_LEASE_SECONDS})
             lost = [row[0] for row in cursor.fetchall()]
         Run.objects.filter(pk__in=lost).update(
             status=RunStatus.FAILED,
@@ -282,7 +284,10 @@ def execute(run_id: int, on_progress: Progress | None = None) -> Run:
     ``MAX_ATTEMPTS`` (reliability 3.2). A run that is over or held by another worker is returned
     as it is. Never raises for a failed job: the run says FAILED and why.
     """
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        # First the row, then the question: one statement would ask it of the row as it was before the wait for the
+        # lock, and of two workers at once both would be the first.
+        cursor.execute("select 1 from ops.ingestion_runs where id = %s for update", [run_id])
         cursor.execute(_CLAIM, {"run_id": run_id})
         claimed = cursor.fetchone()
     run = Run.objects.get(pk=run_id)

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ct4site.admin import RunFilter
+from ct4site.admin import OfRunMixin, RunFilter
 from ct4site.admin_base import (
     NOTHING,
     ReadOnlyAdmin,
@@ -42,7 +42,7 @@ from identity.models import (
 )
 
 
-class RecordScreen(SearchMixin, ReadOnlyAdmin):
+class RecordScreen(OfRunMixin, SearchMixin, ReadOnlyAdmin):
     """A list of things that each speak of one source record."""
 
     sortable_by: ClassVar[tuple[str, ...] | None] = ("id",)
@@ -83,7 +83,7 @@ class RuleFilter(admin.SimpleListFilter):
 @admin.register(Link)
 class LinkAdmin(RecordScreen):
     purpose = gettext_lazy("Which record is believed to be which person, by which rule, on what evidence.")
-    list_display = ("id", "record", "who", "rule", "match_score", "level", "recorded", "run")
+    list_display = ("id", "record", "who", "rule", "match_score", "level", "recorded", "of_run")
     list_filter = ("source_table", RuleFilter, "confidence_level", RunFilter)
     list_select_related = ("person", "run")
     search_help_text = gettext_lazy("Source record, person key")
@@ -321,9 +321,9 @@ class OriginAdmin(SearchMixin, ReadOnlyAdmin):
 
 
 @admin.register(OriginChange)
-class OriginChangeAdmin(SearchMixin, ReadOnlyAdmin):
+class OriginChangeAdmin(OfRunMixin, SearchMixin, ReadOnlyAdmin):
     purpose = gettext_lazy("Every change of an origin, the first one included. Nothing here can be changed.")
-    list_display = ("id", "when", "key", "origin_tag_old", "origin_tag_new", "changed_by", "change_reason", "run")
+    list_display = ("id", "when", "key", "origin_tag_old", "origin_tag_new", "changed_by", "change_reason", "of_run")
     list_filter = (RunFilter,)
     list_select_related = ("run",)
     sortable_by = ("id",)

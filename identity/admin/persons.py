@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -162,7 +163,7 @@ class PersonAdmin(SearchMixin, ReadOnlyAdmin):
             _("Reason"): lambda item: item.get_reason_code_display(),
             _("Left unmatched"): lambda item: item.created_at,
             _("Resolved"): lambda item: item.resolved_at,
-            _("Run"): lambda item: link_to(item.run),
+            _("Run"): lambda item: link_to(item.run, f"#{item.run_id}"),
         }
         items = Unmatched.objects.filter(same).select_related("run").order_by("-id")
         return Section.of(_("Records that were unmatched before"), columns, items)
@@ -175,21 +176,16 @@ def links_section(links: list[Link], rows: dict[records.Key, Any], has_more: boo
         row = rows.get((link.source_table, link.source_pk))
         cells.append(
             (
-                records.record_label(link, row),
+                format_html("{}{}", records.record_label(link, row), records.facts(row)),
                 labels.rule(link.match_rule),
-                link.match_score,
-                confidence(link),
+                format_html("{}&nbsp;{}", link.match_score, confidence(link)),
                 lima_time(link.snapshot_date),
                 json_table(link.evidence),
-                records.facts(row),
                 link_to(link, lima_time(link.linked_at)),
-                link_to(link.run),
+                link_to(link.run, f"#{link.run_id}"),
             )
         )
-    columns = [
-        _("Record"), _("Rule"), _("Score"), _("Confidence"), _("Date of the record"), _("Evidence"), _("Source row"),
-        _("Linked"), _("Run"),
-    ]  # fmt: skip
+    columns = [_("Record"), _("Rule"), _("Score"), _("Date of the record"), _("Evidence"), _("Linked"), _("Run")]
     return Section(title=_("Links"), columns=columns, rows=cells, has_more=has_more)
 
 
@@ -214,6 +210,6 @@ def origin_history(changes: QuerySet) -> Section:
         _("Why"): lambda change: change.change_reason,
         _("Before"): lambda change: shown(change, "old"),
         _("After"): lambda change: shown(change, "new"),
-        _("Run"): lambda change: link_to(change.run),
+        _("Run"): lambda change: link_to(change.run, f"#{change.run_id}"),
     }
     return Section.of(_("Origin history"), columns, changes.select_related("run").order_by("-id"), SHOWN)

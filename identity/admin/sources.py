@@ -47,14 +47,14 @@ class SourceAdmin(SearchMixin, ReadOnlyAdmin):
             _("Rule"): lambda link: labels.rule(link.match_rule),
             _("Score"): lambda link: link.match_score,
             _("Linked"): lambda link: link.linked_at,
-            _("Run"): lambda link: link_to(link.run),
+            _("Run"): lambda link: link_to(link.run, f"#{link.run_id}"),
         }
         yield Section.of(_("Who it is"), links, Link.objects.filter(**same).select_related("person", "run"))
         unmatched = {
             _("Record"): lambda item: link_to(item, records.record_label(item)),
             _("Status"): lambda item: pill(item.status, item.get_status_display()),
             _("Reason"): lambda item: item.get_reason_code_display(),
-            _("Run"): lambda item: link_to(item.run),
+            _("Run"): lambda item: link_to(item.run, f"#{item.run_id}"),
         }
         yield Section.of(_("Why it is not linked"), unmatched, Unmatched.objects.filter(**same).select_related("run"))
 

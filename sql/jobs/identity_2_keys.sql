@@ -119,5 +119,5 @@ select
     drivers.driver_id,
     numbered.driver_id
 from numbered
-left join canon.drivers_index as drivers on drivers.driver_id = numbered.driver_id
+left join canon.drivers_index as drivers on drivers.driver_id = numbered.driver_id and drivers.vanished_at is null
 where numbered.driver_id is not null and numbered.snapshot_at is not null

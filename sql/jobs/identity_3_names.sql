@@ -186,13 +186,15 @@ select
 from block_rules as rules
 left join ranked as best on best.n = rules.n and best.rule = rules.rule and best.place = 1;
 
--- R3c (Q5), an option: the plate has one driver in the park and the shorter name lies within the longer one.
+-- R3c (Q5), an option: the plate has one driver in the park and the shorter name lies within the longer one. It speaks
+-- where R3 and R3b do not; an R3b match does only for a driver who is linked, which is known when rules are combined.
 insert into results (n, rule, outcome, score, confidence, driver_id, key, similarity, scope_drivers)
 select
     rules.n, 'R3C_PLATE_UNIQUE_NAME_SUBSET', 'MATCH', 80, 'MEDIUM', drivers.driver_id, rules.block,
     canon.name_similarity(leads.tokens, drivers.tokens), 1
 from block_rules as rules
-inner join results on results.n = rules.n and results.rule = rules.rule and results.outcome <> 'MATCH'
+inner join results
+    on results.n = rules.n and results.rule = rules.rule and (results.outcome <> 'MATCH' or results.rule = 'R3b')
 inner join block_leads as leads on leads.n = rules.n and leads.kind = rules.kind
 inner join block_drivers as drivers on drivers.kind = rules.kind and drivers.block = rules.block
 where %(r3c_enabled)s and rules.kind = 'plate' and rules.drivers = 1

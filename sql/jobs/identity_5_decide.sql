@@ -1,7 +1,7 @@
 -- One round of combining rules (domain.md 5.4): a record links when all its matches are one person, and no rule
 -- that found several drivers excludes that person. R3b counts only for a driver that is linked already, so records
 -- it speaks for are decided after the others (see r3b_filter), round by round, until no round links anything.
-with live as (
+with speaking as (
     select
         results.n, results.rule, results.score, results.confidence, results.driver_id, results.key,
         results.similarity, drivers.person_key
@@ -13,6 +13,13 @@ with live as (
             where late.n = results.n and late.rule = 'R3b' and late.outcome = 'MATCH'
         )
         and not exists (select 1 from decisions where decisions.n = results.n)
+),
+
+live as (
+    select speaking.* from speaking
+    where speaking.rule <> 'R3C_PLATE_UNIQUE_NAME_SUBSET' or not exists (
+        select 1 from speaking as r3b where r3b.n = speaking.n and r3b.rule = 'R3b'
+    )
 ),
 
 agreed as (

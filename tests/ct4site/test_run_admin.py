@@ -295,7 +295,9 @@ def test_an_audit_entry_shows_what_changed_and_nothing_else(viewer):
     assert "why not" in viewer.get(reverse("admin:ct4site_auditentry_change", args=[entry.pk])).content.decode()
 
 
-@pytest.mark.parametrize("address", ["/admin/%00", "/admin/login/?next=%00", "/%00/", "/admin/?q=%00", f"{START}?job=%00"])
+@pytest.mark.parametrize(
+    "address", ["/admin/%00", "/admin/login/?next=%00", "/%00/", "/admin/?q=%00", f"{START}?job=%00"]
+)
 def test_a_nul_anywhere_in_an_address_is_refused_with_a_page(admin_client, address):
     answer = admin_client.get(address)
     assert answer.status_code == 400

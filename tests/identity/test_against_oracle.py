@@ -178,7 +178,6 @@ def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
     agree(first, matcher.Settings())
 
 
-@pytest.mark.xfail(reason="R3c does not speak where R3b points at a driver without link")
 def test_sql_and_oracle_agree_with_the_option_r3c(settings: Any) -> None:
     settings.R3C_ENABLED = True
     agree(100, matcher.Settings(r3c=True))

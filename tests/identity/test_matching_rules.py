@@ -706,7 +706,6 @@ class TestIncremental:
         run_job("identity_run")
         assert answer(lead)[0] == driver
 
-    @pytest.mark.xfail(reason="the direct rule does not look at vanished_at")
     def test_a_migration_does_not_link_to_a_vanished_driver(self):
         driver = a_driver(JUAN)
         refresh()

@@ -1,0 +1,191 @@
+"""The measurements of the bench, in an order in which each finds its world ready."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import databases, floor, quality, rival, worlds
+from bench.report import Report, say, seconds
+from ct4site.models import JobType
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds a piece of work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+class Bench:
+    """All measurements, in an order in which each finds its world ready."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path, report: Report) -> None:
+        self.options, self.report = options, report
+        self.small, self.main, self.big, self.files = (folder / name for name in ("small", "main", "big", "files"))
+        self.small_seconds = 0.0
+        self.small_memory = 0
+
+    def run(self) -> None:
+        self._prepare_main()
+        first = self._identity_over_floor()
+        self._later_runs(first)
+        databases.drop_template(databases.MAIN)
+        self._small_runs()
+        self._big_runs()
+        self._loading()
+
+    def _match(self) -> float:
+        return timed(lambda: worlds.perform(JobType.IDENTITY_RUN))
+
+    def _refresh(self) -> float:
+        return timed(lambda: worlds.perform(JobType.DRIVERS_INDEX_REFRESH))
+
+    def _prepare(self, folder: Path, leads: int, template: str) -> float:
+        """Make and load a world and keep it as a template; return the seconds of the first index refresh."""
+        say(f"making and loading a world of {leads} leads")
+        worlds.make(folder, leads, self.options.seed)
+        if template == databases.MAIN:
+            worlds.hold_back(folder, leads - self.options.leads)
+        databases.start_from(databases.EMPTY)
+        worlds.load(folder)
+        worlds.settle()
+        refresh = self._refresh()
+        worlds.settle()
+        databases.keep_as(template)
+        return refresh
+
+    # --- the main world ---------------------------------------------------------------------------
+
+    def _prepare_main(self) -> None:
+        first = self._prepare(self.main, self.options.leads + max(1, self.options.leads // 100), databases.MAIN)
+        self.report.show("drivers index, first refresh", seconds(first))
+        self.report.show("drivers index, second refresh", seconds(self._refresh()))
+
+    def _identity_over_floor(self) -> float:
+        """Alternate the product and the floor on copies of one database; return the median of the product."""
+        ours: list[float] = []
+        floors: list[float] = []
+        for number in range(1, self.options.repetitions + 1):
+            say(f"identity run over its floor, {number} of {self.options.repetitions}")
+            databases.start_from(databases.MAIN)
+            floors.append(timed(floor.run))
+            floor_links = quality.stored_links()
+            databases.start_from(databases.MAIN)
+            ours.append(self._match())
+        our_links = quality.stored_links()
+        first, least = statistics.median(ours), statistics.median(floors)
+        self.report.at_most("identity run over floor", first / least, 1.5, seconds(first), seconds(least))
+        same = sum(floor_links.get(key) == driver for key, driver in our_links.items())
+        share, links = same / max(1, len(our_links)), (str(len(our_links)), str(len(floor_links)))
+        self.report.at_least("links the floor makes too", share, 0.95, *links, "{:.3f}")
+        return first
+
+    def _later_runs(self, first: float) -> None:
+        """Run again with nothing new, then with one per cent of new leads and their drivers."""
+        say("later runs: nothing new, then 1 % new")
+        nothing = statistics.median(self._match() for _number in range(self.options.repetitions))
+        self.report.at_most(
+            "second run, nothing new", 100 * nothing / first, 5, seconds(nothing), seconds(first), "{:.1f} %"
+        )
+        worlds.load(self.main / worlds.LATER)
+        refresh = self._refresh()
+        little = self._match()
+        self.report.at_most(
+            "run with 1 % new leads", 100 * little / first, 8, seconds(little), seconds(first), "{:.1f} %"
+        )
+        self.report.show("drivers index, 1 % new drivers", seconds(refresh))
+        links, truth = quality.stored_links(), worlds.truth(self.main)
+        for feed, name, precision, recall in (
+            (quality.CABINET, "cabinet", 0.999, 0.95),
+            (quality.SCOUTING, "scouting", 0.998, 0.91),
+        ):
+            score = quality.score(links, truth, feed)
+            self.report.at_least(f"precision, {name}", score.precision, precision)
+            self.report.at_least(f"recall, {name}", score.recall, recall)
+
+    # --- the small and the big world --------------------------------------------------------------
+
+    def _small_runs(self) -> None:
+        """Measure the small world: memory, time, and quality beside Splink's."""
+        self._prepare(self.small, self.options.small, databases.SMALL)
+        say(f"small world of {self.options.small} leads")
+        self.small_memory, _wall = self._command(databases.SMALL)
+        times = []
+        for _number in range(self.options.repetitions):
+            databases.start_from(databases.SMALL)
+            times.append(self._match())
+        self.small_seconds = statistics.median(times)
+        self._beside_splink()
+
+    def _beside_splink(self) -> None:
+        truth = worlds.truth(self.small)
+        names = {quality.CABINET: "cabinet", quality.SCOUTING: "scouting"}
+        ours = quality.stored_links()
+        if not rival.is_installed():
+            for name in names.values():
+                for measure in ("precision", "recall"):
+                    self.report.skip(f"{measure} beside Splink, {name}", f"needs {rival.INSTALL}")
+            return
+        say("Splink on the small world")
+        theirs = rival.links()
+        for feed, name in names.items():
+            our_score, their_score = (quality.score(links, truth, feed) for links in (ours, theirs))
+            for measure in ("precision", "recall"):
+                our_value, their_value = getattr(our_score, measure), getattr(their_score, measure)
+                self.report.at_least(
+                    f"{measure} beside Splink, {name}", our_value, their_value, f"{our_value:.4f}", f"{their_value:.4f}"
+                )
+
+    def _big_runs(self) -> None:
+        """Measure the big world: growth of time, growth of memory, and the command as people call it."""
+        options = self.options
+        self._prepare(self.big, options.big, databases.BIG)
+        say(f"big world of {options.big} leads")
+        databases.start_from(databases.BIG)
+        big = self._match()
+        exponent = math.log(big / self.small_seconds) / math.log(options.big / options.small)
+        self.report.at_most("growth exponent, small to big", exponent, 1.15, seconds(big), seconds(self.small_seconds))
+        memory, wall = self._command(databases.BIG)
+        growth = (memory - self.small_memory) / 2**20
+        ours, small = (f"{size / 2**20:.0f} MB" for size in (memory, self.small_memory))
+        self.report.at_most("Python memory, small to big", growth, 50, ours, small, "{:.0f} MB")
+        self.report.show("run_identity of the big world as a command", seconds(wall), seconds(big))
+        databases.drop_template(databases.BIG)
+
+    def _command(self, template: str) -> tuple[int, float]:
+        """Run the command in a process of its own; return its peak memory and its wall time."""
+        databases.start_from(template)
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "bench.child", "run_identity", "--json"]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+        wall = time.perf_counter() - started
+        if result.returncode:
+            raise RuntimeError(f"run_identity failed: {result.stderr}")
+        return int(result.stderr.split()[-1]), wall
+
+    # --- loading ----------------------------------------------------------------------------------
+
+    def _loading(self) -> None:
+        """Alternate load_source and a bare COPY of one file into an empty table."""
+        self.files.mkdir()
+        path = self.files / "drivers.csv"
+        worlds.many_drivers(self.big / "drivers.csv", path, self.options.load)
+        ours: list[float] = []
+        copies: list[float] = []
+        for number in range(1, min(2, self.options.repetitions) + 1):
+            say(f"load_source of {self.options.load} drivers over a bare COPY, {number}")
+            databases.start_from(databases.EMPTY)
+            copies.append(timed(lambda: worlds.copy_file("drivers", path)))
+            databases.start_from(databases.EMPTY)
+            ours.append(timed(lambda: worlds.load_file("drivers", path)))
+        our_time, copy_time = statistics.median(ours), statistics.median(copies)
+        self.report.at_most("load_source over COPY", our_time / copy_time, 2.5, seconds(our_time), seconds(copy_time))

@@ -1,0 +1,179 @@
+"""A place of its own for commands that are killed: a real database, real processes, nothing rolled back.
+
+Without DATABASE_URL every module gets a server of its own, which may be killed too; with it, a database of its own on
+that server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg2
+import pytest
+from django.conf import settings
+
+from ct4site.embedded.server import EmbeddedServer
+from identity.demo import generate
+from tests import factories
+
+LEADS = 300
+TABLES = ("drivers", "module_ct_cabinet_leads", "module_ct_scouting_daily", "module_ct_migrations")
+KILLED = -getattr(signal, "SIGKILL", signal.SIGTERM)
+
+EMPTY = """
+set session_replication_role = replica;
+alter table ops.audit_log disable trigger audit_log_is_append_only;
+alter table canon.identity_origin_history disable trigger origin_history_is_append_only;
+truncate ops.audit_log, canon.identity_origin_history, canon.identity_links, canon.identity_unmatched,
+    canon.identity_origin, observational.lead_events, canon.identity_registry, canon.drivers_index,
+    ops.ingestion_runs, public.django_q_ormq restart identity;
+alter table ops.audit_log enable always trigger audit_log_is_append_only;
+alter table canon.identity_origin_history enable always trigger origin_history_is_append_only;
+do $$
+declare
+    plan text;
+begin
+    for plan in select relname from pg_class where relnamespace = 'ops'::regnamespace and relname ~ '^plan_[0-9]+$' loop
+        execute format('drop table ops.%I', plan);
+    end loop;
+end
+$$;
+"""
+
+
+class Place:
+    """One database, and the commands that work on it."""
+
+    def __init__(self, home: Path, environment: dict[str, str], server: EmbeddedServer | None) -> None:
+        self.home, self.environment, self.server = home, environment, server
+        self.undisturbed = ""
+
+    # --- commands
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a command; chunks are small, so that there are many moments to die at."""
+        return subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=settings.BASE_DIR,
+            env=self.environment | {"CT4_CHUNK_SIZE": "30"} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """Run a command to its end; return exit code, stdout, stderr."""
+        with self.start(*arguments, **environment) as process:
+            out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    def succeed(self, *arguments: str, **environment: str) -> dict[str, Any]:
+        """Run a job command that must succeed, waiting while the work of a killed one still ends; return its tally."""
+        for _attempt in range(60):
+            code, out, err = self.run(*arguments, "--json", **environment)
+            if code == 0:
+                return dict(json.loads(out))
+            assert self.query("select count(*) from ops.ingestion_runs where status = 'RUNNING'")[0][0], err
+            time.sleep(0.5)
+        raise AssertionError(err)
+
+    # --- the database
+
+    def query(self, statement: str, *, rows: bool = True) -> list[Any]:
+        with contextlib.closing(psycopg2.connect(**self._connection())) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if rows else []
+
+    def _connection(self) -> dict[str, Any]:
+        if self.server is not None:
+            return {"dbname": "ct4", **self.server.connection(), "options": settings.CONNECTION_SETTINGS}
+        return {"dsn": self.environment["DATABASE_URL"], "options": settings.CONNECTION_SETTINGS}
+
+    def empty(self) -> None:
+        """Forget all decisions and runs; sources stay."""
+        self.query(EMPTY, rows=False)
+
+    def state(self) -> list[str]:
+        """What was decided, free of keys and times; see ``factories.state_hash``."""
+        return [row[0] for row in self.query(factories._STATE.format(what="fact") + ' order by fact collate "C"')]
+
+    def is_sound(self) -> bool:
+        """Whether the state is that of an undisturbed run and no invariant is broken."""
+        code, out, err = self.run("check_invariants", "--json")
+        assert code == 0, err
+        assert set(json.loads(out).values()) == {0}
+        assert self.state() == self.undisturbed
+        running = self.query("select count(*) from ops.ingestion_runs where status = 'RUNNING' or has_plan")
+        return bool(running == [(0,)])
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    home = Path(tempfile.mkdtemp(prefix="ct4-faults-")).resolve()
+    home.chmod(0o755)  # the server may run as another user
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CT4_")}
+    environment |= {"CT4_HOME": str(home)}
+    url = os.environ.get("DATABASE_URL")
+    name = f"test_faults_{uuid.uuid4().hex[:12]}"
+    server = None if url else EmbeddedServer(home)
+    if url:
+        environment["DATABASE_URL"] = urlsplit(url)._replace(path=f"/{name}").geturl()
+        _on_server(url, f"create database {name}")
+    try:
+        made = Place(home, environment, server)
+        code, _out, err = made.run("migrate", "-v0")
+        assert code == 0, err
+        generate(leads=LEADS, seed=11, directory=home / "files")
+        for table in TABLES:
+            code, _out, err = made.run("load_source", table, str(home / "files" / f"{table}.csv"))
+            assert code in (0, 3), err
+        # When a record came in must not matter, nor when the test runs.
+        made.succeed("refresh_drivers_index")
+        made.succeed("run_identity")
+        made.undisturbed = made.state()
+        yield made
+    finally:
+        if server is not None:
+            server.stop("immediate")
+        else:
+            _on_server(str(url), f"drop database if exists {name} with (force)")
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh(place: Place) -> Place:
+    """The place with sources and drivers index, and nothing decided."""
+    place.empty()
+    place.succeed("refresh_drivers_index")
+    return place
+
+
+def _on_server(url: str, statement: str) -> None:
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
+
+
+def kill_tree(process: subprocess.Popen[str]) -> None:
+    """End a process and what it started, at once, as a power cut would."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(process.pid)
+        for member in [*parent.children(recursive=True), parent]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
