@@ -63,7 +63,7 @@ from (
         from public.module_ct_migrations as migrations
     ) as raw
 ) as leads;
-analyze floor_leads;
+analyze floor_leads (n, source_table, phone, license, plate, driver_id);
 
 create temp table floor_matches on commit drop as
 with

@@ -206,9 +206,9 @@ class RunAdmin(ReadOnlyAdmin):
     list_display = ("title", "state", "dry_run", "actor", "started", "took", "numbers")
     list_filter = ("job_type", "status", "dry_run")
     sortable_by = ("title",)
+    # Status and duration are in the part of the page that moves.
     fields = (
-        "job_type", "state", "actor", "parameters_table", "dry_run", "started", "ended", "took", "attempt",
-        "rolls_back", "rolled_back_by",
+        "job_type", "actor", "parameters_table", "dry_run", "started", "ended", "attempt", "rolls_back", "rolled_back_by",
     )  # fmt: skip
     readonly_fields = fields
 

@@ -2,23 +2,25 @@
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models.signals import post_migrate, pre_migrate
-from django.utils.translation import gettext as _now
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 
 class KernelConfig(AppConfig):
     name = "ct4site"
-    verbose_name = _("Operations")
+    verbose_name = gettext_lazy("Operations")
 
     def ready(self) -> None:
         from ct4site import checks, queue, rollback  # noqa: F401  register themselves
 
+        # The heading over its screens; axes names itself only in English.
+        apps.get_app_config("axes").verbose_name = gettext_lazy("Sign-ins")  # type: ignore[assignment]
         pre_migrate.connect(make_way_for_migrations, sender=self, dispatch_uid="ct4site.make_way_for_migrations")
         post_migrate.connect(sync_after_migrate, sender=self, dispatch_uid="ct4site.sync_after_migrate")
 
@@ -37,7 +39,7 @@ def make_way_for_migrations(*, using: str, plan: list[tuple[Any, bool]] | None =
     try:
         sqlfiles.drop_views(connections[using])
     except sqlfiles.SyncError as error:
-        raise CommandError(_now("Nothing was migrated. %(reason)s") % {"reason": error}) from error
+        raise CommandError(_("Nothing was migrated. %(reason)s") % {"reason": error}) from error
 
 
 def sync_after_migrate(*, using: str, verbosity: int = 1, stdout: Any = None, **kwargs: Any) -> None:
@@ -59,12 +61,12 @@ def sync_after_migrate(*, using: str, verbosity: int = 1, stdout: Any = None, **
         report = sqlfiles.sync(connection=connection)
     except sqlfiles.SyncError as error:
         raise CommandError(
-            _now("The migrations are applied, the views are not: %(reason)s Correct it and run “manage.py sync_views”.")
+            _("The migrations are applied, the views are not: %(reason)s Correct it and run “manage.py sync_views”.")
             % {"reason": error}
         ) from error
     if stdout is not None and verbosity >= 1:
         stdout.write(
-            _now("  Made %(functions)d functions and %(views)d views, removed %(removed)d.\n")
+            _("  Made %(functions)d functions and %(views)d views, removed %(removed)d.\n")
             % {"functions": report.functions, "views": report.views, "removed": report.removed}
         )
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from tqdm import tqdm
 
 from ct4site import jobs
-from ct4site.models import Run, RunStatus
+from ct4site.models import Run, RunStatus, phase_label
 
 
 class ProgressBar:
@@ -28,7 +28,7 @@ class ProgressBar:
             return
         if self.bar is None or phase != self.phase:
             self.close()
-            self.phase, self.bar = phase, tqdm(total=total, desc=phase, leave=False, file=sys.stderr)
+            self.phase, self.bar = phase, tqdm(total=total, desc=phase_label(phase), leave=False, file=sys.stderr)
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
@@ -59,11 +59,11 @@ class JobCommand(BaseCommand):
     has_limit = True
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="Run the same statements and roll them back.")
-        parser.add_argument("--json", action="store_true", help="Print the tally as one JSON line on stdout.")
-        parser.add_argument("--queue", action="store_true", help="Hand the run to the queue worker and return.")
+        parser.add_argument("--dry-run", action="store_true", help=_("Run the same statements and roll them back."))
+        parser.add_argument("--json", action="store_true", help=_("Print the tally as one JSON line on stdout."))
+        parser.add_argument("--queue", action="store_true", help=_("Hand the run to the queue worker and return."))
         if self.has_limit:
-            parser.add_argument("--limit", type=positive, help="Take at most this many records.")
+            parser.add_argument("--limit", type=positive, help=_("Take at most this many records."))
 
     def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the job's parameters from the parsed options; subclasses extend it."""

@@ -6,6 +6,7 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 
@@ -24,6 +25,20 @@ class JobType(models.TextChoices):
     DRIVERS_INDEX_REFRESH = "drivers_index_refresh", _("Drivers index refresh")
     SOURCE_LOAD = "source_load", _("Source file load")
     ROLL_BACK = "roll_back", _("Roll-back of a run")
+
+
+# Words for the stored codes of a run's phase; an app adds the phases of its own jobs.
+PHASES: dict[str, str | Promise] = {
+    "read": _("reading the file"),
+    "plan": _("making the plan"),
+    "apply": _("applying the plan"),
+    "restore": _("putting back"),
+}
+
+
+def phase_label(code: str) -> str:
+    """Return a phase of a run in words; the code itself for one without words."""
+    return str(PHASES.get(code, code))
 
 
 class Run(models.Model):
@@ -80,6 +95,10 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_job_type_display()} #{self.pk}"
+
+    def get_phase_display(self) -> str:
+        """Return the phase in words."""
+        return phase_label(self.phase)
 
     @property
     def is_queued(self) -> bool:

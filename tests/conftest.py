@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -15,11 +14,9 @@ hypothesis.settings.load_profile("ct4")
 _skipped_browser_tests: list[str] = []
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    outcome = yield
-    if outcome.get_result().skipped and item.get_closest_marker("browser"):  # type: ignore[attr-defined]
-        _skipped_browser_tests.append(item.nodeid)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and "browser" in report.keywords:
+        _skipped_browser_tests.append(report.nodeid)
 
 
 @pytest.hookimpl(trylast=True)

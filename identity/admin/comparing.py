@@ -47,7 +47,7 @@ def marked_name(name: str | None, other: str | None) -> SafeString | str:
 def comparison(item: Unmatched) -> Section:
     """Return the section that shows an unmatched record beside each of its candidates, and what each lacked."""
     stored = (item.candidates_preview or {}).get("candidates", []) if isinstance(item.candidates_preview, dict) else []
-    candidates = [entry for entry in stored if isinstance(entry, dict)]
+    candidates = [entry for entry in stored if isinstance(entry, dict)] if isinstance(stored, list) else []
     ids = [str(entry.get("driver_id")) for entry in candidates if entry.get("driver_id")]
     drivers = DriverIndexEntry.objects.in_bulk(ids)
     links = Link.objects.filter(source_table=SourceTable.DRIVERS, source_pk__in=ids).select_related("person")

@@ -48,11 +48,11 @@ LACKED: dict[str, Promise] = {
 }
 
 
-def rule(code: str | None) -> SafeString | str:
+def rule(code: Any) -> SafeString | str:
     """Return a rule in words with its stored code; a dash for none."""
     if not code:
         return NOTHING
-    words = RULES.get(RULE_ALIASES.get(code, code))
+    words = RULES.get(RULE_ALIASES.get(str(code), str(code)))
     return (
         format_html('{} <code class="quiet">{}</code>', words, code) if words else format_html("<code>{}</code>", code)
     )
@@ -60,4 +60,4 @@ def rule(code: str | None) -> SafeString | str:
 
 def lacked(code: Any) -> str:
     """Return what a candidate lacked as a sentence; the stored code for one without words."""
-    return str(LACKED.get(code, code or NOTHING))
+    return str(LACKED.get(str(code), code or NOTHING))

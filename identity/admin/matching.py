@@ -150,7 +150,7 @@ class UnmatchedAdmin(RecordScreen):
         "plate_norm",
         "name",
         "recorded",
-        "run",
+        "of_run",
     )
     list_filter = (OpenFirstFilter, "reason_code", "source_table", RunFilter)
     list_select_related = ("run",)

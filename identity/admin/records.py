@@ -50,7 +50,8 @@ def source_rows(records: Iterable[Key]) -> dict[Key, models.Model]:
     if leads:
         numbers = [number for pk in leads if (number := _number(pk.removeprefix("row:"))) is not None]
         rows = CabinetLead.objects.filter(Q(external_id__in=leads) | Q(pk__in=numbers))
-        for row in rows:
+        # A row number that is also somebody's external id means the latter (F28).
+        for row in sorted(rows, key=lambda lead: not lead.external_id):
             for pk in names_of_lead(row):
                 if pk in leads:
                     found.setdefault((str(SourceTable.CABINET), pk), row)

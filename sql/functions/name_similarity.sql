@@ -16,6 +16,9 @@ begin
     if common = 0 then
         return 0;
     end if;
-    return (common / (cardinality(a) + cardinality(b) - common) + common / greatest(cardinality(a), cardinality(b))) / 2;
+    return (
+        common / (cardinality(a) + cardinality(b) - common)
+        + common / greatest(cardinality(a), cardinality(b))
+    ) / 2;
 end
 $$;

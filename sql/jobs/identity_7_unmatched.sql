@@ -41,7 +41,9 @@ crowd_heads as (
 
 ordered as (
     -- Several drivers with the key: the first three of them.
-    select several.n, several.rule, heads.driver_id, several.score, null::double precision as similarity, 'unique_key' as lacked
+    select
+        several.n, several.rule, heads.driver_id, several.score, null::double precision as similarity,
+        'unique_key' as lacked
     from results as several
     inner join unlinked on unlinked.n = several.n
     inner join crowd_heads as heads on heads.rule = several.rule and heads.key = several.key -- 1 : up to 3
@@ -138,7 +140,10 @@ left join (
             when 'NO_CANDIDATES' then 6
         end) as best,
         jsonb_object_agg(
-            results.rule, case when results.outcome = 'MATCH' and results.rule = 'R3b' then 'NO_PERSON_KEY' else results.outcome end
+            results.rule,
+            case
+                when results.outcome = 'MATCH' and results.rule = 'R3b' then 'NO_PERSON_KEY' else results.outcome
+            end
         ) as rules
     from results
     inner join unlinked on unlinked.n = results.n

@@ -33,7 +33,8 @@ weighed as (
             when 'module_ct_cabinet_leads' then 1 when 'module_ct_scouting_daily' then 2 else 3
         end as priority,
         case confidence when 'HIGH' then 1 when 'MEDIUM' then 2 else 3 end as confidence_rank,
-        round(score * case confidence when 'HIGH' then 1.0 when 'MEDIUM' then 0.85 else 0.70 end, 2) as origin_confidence
+        round(score * case confidence when 'HIGH' then 1.0 when 'MEDIUM' then 0.85 else 0.70 end, 2)
+            as origin_confidence
     from tagged
 ),
 

@@ -44,7 +44,9 @@ person_data as (
         (array_agg(drivers.full_name_norm order by drivers.driver_id collate "C")
             filter (where drivers.full_name_norm is not null))[1] as name
     from (
-        select decisions.person_key, decisions.driver_id from decisions group by decisions.person_key, decisions.driver_id
+        select decisions.person_key, decisions.driver_id
+        from decisions
+        group by decisions.person_key, decisions.driver_id
     ) as newcomers
     inner join match_drivers as known on known.driver_id = newcomers.driver_id and not known.was_linked
     inner join canon.drivers_index as drivers on drivers.driver_id = newcomers.driver_id

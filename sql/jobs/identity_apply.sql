@@ -27,7 +27,9 @@ overtaken as materialized (
         -- Its person was taken back.
         or (
             picked.person_key is not null and not picked.is_new_person
-            and not exists (select 1 from canon.identity_registry as persons where persons.person_key = picked.person_key)
+            and not exists (
+                select 1 from canon.identity_registry as persons where persons.person_key = picked.person_key
+            )
         )
 ),
 
@@ -77,7 +79,8 @@ new_links as (
         person_key, source_table, source_pk, snapshot_date, match_rule, match_score, confidence_level, evidence, run_id
     )
     select
-        person_key, source_table, source_pk, snapshot_at, match_rule, match_score, confidence_level, evidence, %(run_id)s
+        person_key, source_table, source_pk, snapshot_at, match_rule, match_score, confidence_level, evidence,
+        %(run_id)s
     from todo
     where person_key is not null
     union all
@@ -220,25 +223,35 @@ origin_history as (
 
 audited as (
     insert into ops.audit_log (run_id, actor, action, subject_table, subject_key, person_key, before, after)
-    select %(run_id)s, %(actor)s, 'create_person', 'identity_registry', rows.person_key::text, rows.person_key, null, to_jsonb(rows)
+    select
+        %(run_id)s, %(actor)s, 'create_person', 'identity_registry', rows.person_key::text,
+        rows.person_key, null, to_jsonb(rows)
     from new_persons as rows
     union all
-    select %(run_id)s, %(actor)s, 'complete_person', 'identity_registry', rows.person_key::text, rows.person_key, to_jsonb(old), to_jsonb(rows)
+    select
+        %(run_id)s, %(actor)s, 'complete_person', 'identity_registry', rows.person_key::text,
+        rows.person_key, to_jsonb(old), to_jsonb(rows)
     from completed_persons as rows
     inner join persons_before as old on old.person_key = rows.person_key
     union all
     select %(run_id)s, %(actor)s, 'link', 'identity_links', rows.id::text, rows.person_key, null, to_jsonb(rows)
     from new_links as rows
     union all
-    select %(run_id)s, %(actor)s, 'leave_unmatched', 'identity_unmatched', rows.id::text, null, to_jsonb(old), to_jsonb(rows)
+    select
+        %(run_id)s, %(actor)s, 'leave_unmatched', 'identity_unmatched', rows.id::text,
+        null, to_jsonb(old), to_jsonb(rows)
     from unmatched_written as rows
     left join unmatched_before as old on old.id = rows.id
     union all
-    select %(run_id)s, %(actor)s, 'resolve_unmatched', 'identity_unmatched', rows.id::text, null, to_jsonb(old), to_jsonb(rows)
+    select
+        %(run_id)s, %(actor)s, 'resolve_unmatched', 'identity_unmatched', rows.id::text,
+        null, to_jsonb(old), to_jsonb(rows)
     from unmatched_resolved as rows
     inner join unmatched_before as old on old.id = rows.id
     union all
-    select %(run_id)s, %(actor)s, 'set_origin', 'identity_origin', rows.person_key::text, rows.person_key, to_jsonb(old), to_jsonb(rows)
+    select
+        %(run_id)s, %(actor)s, 'set_origin', 'identity_origin', rows.person_key::text,
+        rows.person_key, to_jsonb(old), to_jsonb(rows)
     from origins_written as rows
     left join origins_before as old on old.person_key = rows.person_key
     returning 1
@@ -272,7 +285,10 @@ select jsonb_build_object(
     ),
     'rules', (
         select coalesce(jsonb_object_agg(rules.match_rule, rules.links), '{{}}')
-        from (select match_rule, count(*) as links from new_links where source_table <> 'drivers' group by match_rule) as rules
+        from (
+            select match_rule, count(*) as links from new_links
+            where source_table <> 'drivers' group by match_rule
+        ) as rules
     ),
     'reasons', (
         select coalesce(jsonb_object_agg(reasons.reason_code, reasons.records), '{{}}')

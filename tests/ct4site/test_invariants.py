@@ -56,11 +56,14 @@ VIOLATIONS: dict[str, Callable[[], None]] = {
         " select source_table, source_pk, now(), 'NO_CANDIDATES' from canon.identity_links"
         " where source_table = 'module_ct_scouting_daily'"
     ),
-    "chk_driver_link_has_lead_link": lambda: execute("delete from canon.identity_links where source_table <> 'drivers'"),
+    "chk_driver_link_has_lead_link": lambda: execute(
+        "delete from canon.identity_links where source_table <> 'drivers'"
+    ),
     "chk_event_person_is_link_person": lambda: execute("update observational.lead_events set person_key = null"),
     "chk_origin_rests_on_a_lead_link": lambda: execute("update canon.identity_origin set origin_source_id = 'other'"),
     "chk_person_is_not_too_large": lambda: execute(
-        A_LINK.format(pk="'x' || n", rule="manual", evidence="{}", run=SAME_RUN) + "cross join generate_series(1, 5) as n"
+        A_LINK.format(pk="'x' || n", rule="manual", evidence="{}", run=SAME_RUN)
+        + "cross join generate_series(1, 5) as n"
     ),
     "chk_link_rests_on_a_real_key": a_link(rule="R1_PHONE_EXACT", evidence='{"phone_normalized": "999999999"}'),
     "chk_run_is_not_in_limbo": lambda: execute(
@@ -107,7 +110,9 @@ def test_an_invariant_finds_what_breaks_it(name: str, a_sound_state: None) -> No
 
 
 def test_further_violations_of_the_same_kinds_are_found(a_sound_state: None) -> None:
-    execute("insert into ops.audit_log (run_id, actor, action, subject_table, subject_key) values (99999, 'x', 'y', 'z', '1')")
+    execute(
+        "insert into ops.audit_log (run_id, actor, action, subject_table, subject_key) values (99999, 'x', 'y', 'z', '1')"
+    )
     execute("delete from canon.identity_origin")
     execute("update canon.identity_links set match_score = 1 where source_table <> 'drivers'")
     execute("update ops.ingestion_runs set has_plan = true, status = 'FAILED' where job_type = 'drivers_index_refresh'")

@@ -6,11 +6,14 @@ reliability.md F7, F8, F11, F12, F14, F23. Commands are real processes; moments 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from random import Random
 
 import psycopg2
 import pytest
+from django.conf import settings
 
 from tests.faults.conftest import KILLED, Place, kill_tree
 
@@ -20,9 +23,7 @@ pytestmark = pytest.mark.faults
 # --- F7: the command is killed ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "point", ["chunk:1:picked", "chunk:1:effected", "chunk:2:committed", "chunk:4:effected", "chunk:6:committed"]
-)
+@pytest.mark.parametrize("point", ["chunk:1:picked", "chunk:2:effected", "chunk:4:committed"])
 def test_a_run_killed_at_a_named_point_is_finished_by_the_next(fresh: Place, point: str) -> None:
     code, _out, _err = fresh.run("run_identity", CT4_FAULT=point)
     assert code == KILLED
@@ -36,7 +37,7 @@ def test_a_run_killed_at_any_moment_again_and_again_ends_well(fresh: Place) -> N
     seed = Random().randrange(10**6)
     print(f"seed {seed}")
     rng = Random(seed)
-    for _kill in range(6):
+    for _kill in range(4):
         process = fresh.start("run_identity", CT4_CHUNK_SIZE="10")
         time.sleep(rng.uniform(0.9, 2.2))
         kill_tree(process)
@@ -47,6 +48,7 @@ def test_a_run_killed_at_any_moment_again_and_again_ends_well(fresh: Place) -> N
 
 def test_an_index_refresh_killed_in_the_middle_is_finished_by_the_next(place: Place) -> None:
     place.empty()
+    place.query("update canon.drivers_index set record_digest = '', phone_norm = null", rows=False)
     code, _out, _err = place.run("refresh_drivers_index", CT4_FAULT="chunk:3:effected")
     assert code == KILLED
     place.succeed("refresh_drivers_index")
@@ -62,7 +64,7 @@ def test_a_server_killed_under_a_run_costs_nothing(fresh: Place, how: str) -> No
     if fresh.server is None:
         pytest.skip("DATABASE_URL is set: that server is not ours to kill")
     rng = Random(how)
-    for _cut in range(2):
+    for _cut in range(2 if how == "kill" else 1):
         process = fresh.start("run_identity", CT4_CHUNK_SIZE="5")
         time.sleep(rng.uniform(1.2, 2.0))
         if how == "kill":
@@ -81,7 +83,7 @@ def test_a_server_killed_under_a_run_costs_nothing(fresh: Place, how: str) -> No
 
 
 def test_commands_started_at_once_make_one_run_and_the_others_say_so(fresh: Place) -> None:
-    processes = [fresh.start("run_identity", "--json", CT4_CHUNK_SIZE="5") for _number in range(4)]
+    processes = [fresh.start("run_identity", "--json", CT4_CHUNK_SIZE="5") for _number in range(3)]
     ended = [(process.communicate(timeout=120), process.returncode) for process in processes]
     completed = [json.loads(out) for (out, _err), code in ended if code == 0]
     refused = [err for (_out, err), code in ended if code != 0]
@@ -94,8 +96,16 @@ def test_commands_started_at_once_make_one_run_and_the_others_say_so(fresh: Plac
 def test_the_same_command_ten_times_changes_nothing_after_the_first(fresh: Place) -> None:
     fresh.succeed("run_identity")
     audited = fresh.query("select count(*), max(id) from ops.audit_log")
-    for _time in range(9):
-        assert fresh.succeed("run_identity")["audit"] == 0
+    again = (
+        "import django; django.setup()\nfrom django.core.management import call_command\n"
+        "for _time in range(9): call_command('run_identity', '--json')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", again],
+        cwd=settings.BASE_DIR, env=fresh.environment | {"DJANGO_SETTINGS_MODULE": "ct4site.settings"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [json.loads(line)["audit"] for line in ended.stdout.splitlines()] == [0] * 9
     assert fresh.query("select count(*), max(id) from ops.audit_log") == audited
     assert fresh.is_sound()
 
@@ -105,8 +115,8 @@ def test_different_jobs_at_once_do_not_wait_for_each_other_in_a_circle(fresh: Pl
     before = fresh.query("select deadlocks from pg_stat_database where datname = current_database()")
     processes = [
         fresh.start("roll_back_run", str(run)),
-        fresh.start("run_identity", CT4_CHUNK_SIZE="3"),
-        fresh.start("refresh_drivers_index", CT4_CHUNK_SIZE="3"),
+        fresh.start("run_identity", CT4_CHUNK_SIZE="10"),
+        fresh.start("refresh_drivers_index", CT4_CHUNK_SIZE="10"),
     ]
     for process in processes:
         _out, err = process.communicate(timeout=60)
@@ -123,13 +133,20 @@ def test_a_queued_run_is_performed_by_the_worker_and_survives_its_death(fresh: P
     queued = fresh.run("run_identity", "--queue", "--json")
     assert json.loads(queued[1])["status"] == "QUEUED"
     doomed = fresh.start("qcluster", CT4_FAULT="chunk:2:effected", CT4_WORKERS="1")
-    _until(fresh, "select count(*) from ops.ingestion_runs where job_type = 'identity_run' and attempt = 1 and progress_done > 0")
-    kill_tree(doomed)
-    doomed.communicate()
+    identity_runs = "select count(*) from ops.ingestion_runs as runs where job_type = 'identity_run'"
+    died = (
+        " and attempt = 1 and not exists (select 1 from pg_stat_activity as activity"
+        " where activity.pid = runs.backend_pid and activity.backend_start = runs.backend_started_at)"
+    )
+    try:
+        _until(fresh, identity_runs + died)
+    finally:
+        kill_tree(doomed)
+        doomed.communicate()
     fresh.succeed("run_identity", "--queue")
     worker = fresh.start("qcluster", CT4_WORKERS="1")
     try:
-        _until(fresh, "select count(*) from ops.ingestion_runs where job_type = 'identity_run' and status = 'COMPLETED'")
+        _until(fresh, identity_runs + " and status = 'COMPLETED'")
         _until(fresh, "select 1 - count(*) from public.django_q_ormq having count(*) = 0")
     finally:
         kill_tree(worker)
@@ -158,7 +175,9 @@ def test_a_roll_back_killed_in_the_middle_is_whole_or_not_at_all(fresh: Place, p
     links = fresh.query("select count(*) from canon.identity_links")[0][0]
     assert (links == 0) == (point == "roll_back:committed")
     fresh.succeed("roll_back_run", run)
-    left = fresh.query("select (select count(*) from canon.identity_links), (select count(*) from canon.identity_registry)")
+    left = fresh.query(
+        "select (select count(*) from canon.identity_links), (select count(*) from canon.identity_registry)"
+    )
     assert left == [(0, 0)]
     fresh.succeed("run_identity")
     assert fresh.is_sound()

@@ -11,10 +11,12 @@ from ct4site import invariants
 
 
 class Command(BaseCommand):
-    help = "Run the invariants of sql/checks; each is shown with its count, and any row makes the exit code 1."
+    @property
+    def help(self) -> str:  # type: ignore[override]
+        return _("Run the invariants of sql/checks; each is shown with its count, and any row makes the exit code 1.")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="Print the counts as one JSON line on stdout.")
+        parser.add_argument("--json", action="store_true", help=_("Print the counts as one JSON line on stdout."))
 
     def handle(self, *args: Any, **options: Any) -> None:
         findings = invariants.check()

@@ -14,8 +14,13 @@ def catalogs() -> list[Path]:
 
 
 class Command(BaseCommand):
-    help = "Write the .mo files from the .po files. Both are committed: the machines that run CT4 lack GNU gettext."
     requires_system_checks: list[str] = []
+
+    @property
+    def help(self) -> str:  # type: ignore[override]
+        return _(
+            "Write the .mo files from the .po files. Both are committed: the machines that run CT4 lack GNU gettext."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

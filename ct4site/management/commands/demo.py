@@ -30,13 +30,19 @@ WORKER_LIMIT_SECONDS = 15
 
 
 class Command(BaseCommand):
-    help = "Make made-up data, run the whole chain on it, print a summary, then serve the site with a worker beside it."
+    @property
+    def help(self) -> str:  # type: ignore[override]
+        return _(
+            "Make made-up data, run the whole chain on it, print a summary, then serve the site with a worker beside it."
+        )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--leads", type=positive, default=10_000, metavar="N", help="Lead records to make (10000).")
-        parser.add_argument("--seed", type=int, default=1, metavar="S", help="Same seed, same data (1).")
-        parser.add_argument("--no-serve", action="store_true", help="End after the summary.")
-        parser.add_argument("--port", type=int, default=8000, help="Port of the site on 127.0.0.1 (8000).")
+        parser.add_argument(
+            "--leads", type=positive, default=10_000, metavar="N", help=_("Lead records to make (10000).")
+        )
+        parser.add_argument("--seed", type=int, default=1, metavar="S", help=_("Same seed, same data (1)."))
+        parser.add_argument("--no-serve", action="store_true", help=_("End after the summary."))
+        parser.add_argument("--port", type=int, default=8000, help=_("Port of the site on 127.0.0.1 (8000)."))
 
     def handle(self, *args: Any, leads: int, seed: int, no_serve: bool, port: int, **options: Any) -> None:
         if settings.PRODUCTION:

@@ -10,8 +10,11 @@ from ct4site.embedded.server import EmbeddedServer, EmbeddedServerError
 
 
 class Command(BaseCommand):
-    help = "Start, stop or show the embedded PostgreSQL server (not used with DATABASE_URL)."
     requires_system_checks: list[str] = []
+
+    @property
+    def help(self) -> str:  # type: ignore[override]
+        return _("Start, stop or show the embedded PostgreSQL server (not used with DATABASE_URL).")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("verb", choices=["start", "stop", "status"])

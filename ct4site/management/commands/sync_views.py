@@ -11,8 +11,11 @@ from ct4site import sqlfiles
 
 
 class Command(BaseCommand):
-    help = "Makes functions and views from the files under sql/; migrate does the same at its end."
     requires_system_checks: list[str] = []
+
+    @property
+    def help(self) -> str:  # type: ignore[override]
+        return _("Makes functions and views from the files under sql/; migrate does the same at its end.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

@@ -8,17 +8,26 @@ from django.utils.translation import gettext as _
 
 
 class Command(BaseCommand):
-    help = "Run the test suite. Every argument goes to pytest unchanged, for example: test tests/identity -k plate -x"
     requires_system_checks: list[str] = []
 
+    @property
+    def help(self) -> str:  # type: ignore[override]
+        return _(
+            "Run the test suite. Every argument goes to pytest unchanged, for example: test tests/identity -k plate -x"
+        )
+
     def run_from_argv(self, argv: list[str]) -> None:
-        """Hand the arguments after ``test`` to pytest and end with its exit code; nothing is parsed here."""
+        """Hand the arguments after ``test`` to pytest and end with its exit code; nothing is parsed here.
+
+        Without arguments the whole suite runs, on two processes where pytest-xdist is there.
+        """
         if find_spec("pytest") is None or find_spec("pytest_django") is None:
             self.stderr.write(_("The test packages are missing; install requirements/dev.txt into this environment."))
             raise SystemExit(2)
         import pytest
 
-        raise SystemExit(int(pytest.main(argv[2:])))
+        side_by_side = ["-n", "2", "--dist", "loadfile"] if find_spec("xdist") else []
+        raise SystemExit(int(pytest.main(argv[2:] or side_by_side)))
 
     def handle(self, *args: Any, **options: Any) -> None:
         raise CommandError(_("Run it from the command line: python3 manage.py test"))

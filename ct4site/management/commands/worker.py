@@ -10,10 +10,14 @@ from ct4site.queue import Worker
 
 
 class Command(BaseCommand):
-    help = "Perform queued runs until stopped by Ctrl-C or a termination signal; a run at work gets some seconds to finish."
+    @property
+    def help(self) -> str:  # type: ignore[override]
+        return _(
+            "Perform queued runs until stopped by Ctrl-C or a termination signal; a run at work gets some seconds to finish."
+        )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--parent", type=int, metavar="PID", help="End when this process ends.")
+        parser.add_argument("--parent", type=int, metavar="PID", help=_("End when this process ends."))
 
     def handle(self, *args: Any, parent: int | None, **options: Any) -> None:
         self.stderr.write(_("The worker performs queued runs. Ctrl-C ends it."))

@@ -12,8 +12,11 @@ from identity.demo import MAX_LEADS, generate
 
 
 class Command(BaseCommand):
-    help = "Write an invented data set for all source tables, with files that say who is who."
     requires_system_checks: list[str] = []
+
+    @property
+    def help(self) -> str:  # type: ignore[override]
+        return _("Write an invented data set for all source tables, with files that say who is who.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

@@ -90,4 +90,3 @@ class Command(BaseCommand):
         )
         if dry_run:
             self.stderr.write(_("Dry run: nothing was kept."))
-
