@@ -20,7 +20,7 @@ class KernelConfig(AppConfig):
         from ct4site import checks, queue, rollback  # noqa: F401  register themselves
 
         # The heading over its screens; axes names itself only in English.
-        apps.get_app_config("axes").verbose_name = gettext_lazy("Sign-ins")  # type: ignore[assignment]
+        apps.get_app_config("axes").verbose_name = gettext_lazy("Sign-ins")
         pre_migrate.connect(make_way_for_migrations, sender=self, dispatch_uid="ct4site.make_way_for_migrations")
         post_migrate.connect(sync_after_migrate, sender=self, dispatch_uid="ct4site.sync_after_migrate")
 

@@ -14,9 +14,7 @@ class IdentityConfig(AppConfig):
         from identity import demo_chain, jobs, undo  # noqa: F401  register themselves
 
         audit.register("canon", "identity_links", key="id", key_type="int4", undo_order=10)
-        audit.register(
-            "canon", "identity_unmatched", key="id", key_type="int4", undo_order=20, derived=("is_stale",)
-        )
+        audit.register("canon", "identity_unmatched", key="id", key_type="int4", undo_order=20, derived=("is_stale",))
         audit.register("canon", "identity_origin", key="person_key", key_type="uuid", undo_order=30)
         audit.register("canon", "identity_registry", key="person_key", key_type="uuid", undo_order=40)
         audit.register_hooks(undo.HOOKS)

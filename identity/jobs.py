@@ -242,7 +242,7 @@ def collect_candidates(parameters: Mapping[str, Any]) -> None:
         )
         for feed in parameters.get("source") or FEEDS
     ]
-    limited = "order by snapshot_at, source_table collate \"C\", source_pk collate \"C\" limit %(limit)s"
+    limited = 'order by snapshot_at, source_table collate "C", source_pk collate "C" limit %(limit)s'
     _run(
         "identity_1_numbered",
         {"full": False, **parameters},
@@ -306,4 +306,3 @@ def _finish_interrupted(context: RunContext, chunks: Any, lock: Callable[[], Non
     """Finish plans that earlier runs of this job left behind, and this run's own after a redelivery."""
     while (owner := unfinished_plan(context)) is not None:
         apply_plan(context, owner, chunks(context), lock)
-

@@ -141,9 +141,7 @@ class Person(models.Model):
             )
         ]
         indexes = [
-            models.Index(
-                fields=["primary_phone"], name="person_by_phone", condition=Q(primary_phone__isnull=False)
-            ),
+            models.Index(fields=["primary_phone"], name="person_by_phone", condition=Q(primary_phone__isnull=False)),
             models.Index(
                 fields=["primary_license"], name="person_by_license", condition=Q(primary_license__isnull=False)
             ),
@@ -227,12 +225,8 @@ class Unmatched(models.Model):
             models.CheckConstraint(
                 condition=Q(source_table__in=SourceTable.values), name="unmatched_has_a_known_source"
             ),
-            models.CheckConstraint(
-                condition=Q(status__in=UnmatchedStatus.values), name="unmatched_has_a_known_status"
-            ),
-            models.CheckConstraint(
-                condition=Q(reason_code__in=ReasonCode.values), name="unmatched_has_a_known_reason"
-            ),
+            models.CheckConstraint(condition=Q(status__in=UnmatchedStatus.values), name="unmatched_has_a_known_status"),
+            models.CheckConstraint(condition=Q(reason_code__in=ReasonCode.values), name="unmatched_has_a_known_reason"),
             models.CheckConstraint(
                 condition=Q(status="RESOLVED", resolved_at__isnull=False) | ~Q(status="RESOLVED"),
                 name="resolved_unmatched_has_a_date",
@@ -241,9 +235,7 @@ class Unmatched(models.Model):
         indexes = [
             models.Index(fields=["status", "reason_code"], name="unmatched_by_reason"),
             models.Index(fields=["phone_norm"], name="unmatched_by_phone", condition=Q(phone_norm__isnull=False)),
-            models.Index(
-                fields=["license_norm"], name="unmatched_by_license", condition=Q(license_norm__isnull=False)
-            ),
+            models.Index(fields=["license_norm"], name="unmatched_by_license", condition=Q(license_norm__isnull=False)),
             models.Index(fields=["plate_norm"], name="unmatched_by_plate", condition=Q(plate_norm__isnull=False)),
             models.Index(fields=["driver_id"], name="unmatched_by_driver", condition=Q(driver_id__isnull=False)),
             models.Index(fields=["id"], name="unmatched_stale", condition=Q(is_stale=True)),

@@ -1,6 +1,6 @@
 -- chk_history_folds
 -- The audit log does not fold: an entry's "before" is not the "after" of the entry before it (I4), so something changed
--- in between without an entry. Judged are rows with several entries among the newest 200 000.
+-- in between without an entry. Judged are rows with several entries among the newest 50 000.
 -- Remedy: find out who wrote past the audit; the two entries name the moment.
 with newest as (
     select
@@ -11,7 +11,7 @@ with newest as (
         lag(entries.id) over history as former_id,
         lag(entries.after) over history as former_after
     from ops.audit_log as entries
-    where entries.id > (select coalesce(max(id), 0) - 200000 from ops.audit_log)
+    where entries.id > (select coalesce(max(id), 0) - 50000 from ops.audit_log)
     window history as (partition by entries.subject_table, entries.subject_key order by entries.id)
 )
 

@@ -31,8 +31,11 @@ select
     'read by a complete run and not decided' as problem
 from records
 inner join judged on records.recorded_at < judged.started_at
-left join canon.identity_links as links -- 1 record : 0..1 links
-    on links.source_table = records.source_table and links.source_pk = records.source_pk
-left join canon.identity_unmatched as unmatched -- 1 record : 0..1 unmatched
-    on unmatched.source_table = records.source_table and unmatched.source_pk = records.source_pk
-where links.id is null and unmatched.id is null;
+where not exists (
+        select 1 from canon.identity_links as links
+        where links.source_table = records.source_table and links.source_pk = records.source_pk
+    )
+    and not exists (
+        select 1 from canon.identity_unmatched as unmatched
+        where unmatched.source_table = records.source_table and unmatched.source_pk = records.source_pk
+    );
