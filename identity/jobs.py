@@ -282,7 +282,13 @@ def decide_candidates() -> None:
 
 
 def _decide(parameters: Mapping[str, Any], r3b_filter: str) -> int:
-    return int(_run("identity_5_decide", parameters, r3b_filter=sql.SQL(r3b_filter))[0])
+    """Run one round of combining; return how many records it linked."""
+    with connection.cursor() as cursor:
+        statement = sql.SQL(sqlfiles.load("identity_5_decide")).format(r3b_filter=sql.SQL(r3b_filter))
+        cursor.execute(statement, parameters)
+        decided = int(cursor.rowcount)
+    _changes("identity_5_linked", parameters)
+    return decided
 
 
 def _changes(name: str, parameters: Mapping[str, Any]) -> int:

@@ -188,7 +188,7 @@ class Link(models.Model):
         indexes = [models.Index(fields=["person", "source_table"], name="link_by_person")]
 
     def __str__(self) -> str:
-        return f"{self.source_table} {self.source_pk}"
+        return f"{self.get_source_table_display()} {self.source_pk}"
 
 
 class Unmatched(models.Model):
@@ -242,7 +242,7 @@ class Unmatched(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.source_table} {self.source_pk}"
+        return f"{self.get_source_table_display()} {self.source_pk}"
 
 
 class Origin(models.Model):
@@ -290,7 +290,7 @@ class Origin(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.origin_tag} {self.origin_source_id}"
+        return f"{self.get_origin_tag_display()} {self.origin_source_id}"
 
 
 class OriginChange(models.Model):
@@ -324,7 +324,8 @@ class OriginChange(models.Model):
         verbose_name_plural = _("origin history")
 
     def __str__(self) -> str:
-        return f"{self.origin_tag_old} -> {self.origin_tag_new}"
+        words = {None: "–", **dict(OriginTag.choices)}
+        return f"{words[self.origin_tag_old]} → {words[self.origin_tag_new]}"
 
 
 class LeadEvent(models.Model):
@@ -367,4 +368,4 @@ class LeadEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.source_table} {self.source_pk}"
+        return f"{self.get_source_table_display()} {self.source_pk}"

@@ -12,7 +12,7 @@ from (
     {ordered_and_limited}
 ) as picked;
 create index on numbered (n);
-analyze numbered;
+analyze numbered (n, source_table, source_pk, snapshot_at, phone_norm, license_norm, plate_norm, brand_norm);
 
 -- A feed without unique index may hold a record twice: one row speaks for all.
 with repeated as (

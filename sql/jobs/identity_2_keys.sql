@@ -7,7 +7,7 @@ from numbered where phone_norm is not null and snapshot_at is not null
 union all
 select n, 'R2_LICENSE_EXACT', license_norm, not license_is_clean, tokens
 from numbered where license_norm is not null and snapshot_at is not null;
-analyze candidate_keys;
+analyze candidate_keys (n, rule, key);
 
 -- Drivers of each key: the objective park first, other parks only when it has none.
 create temp table key_drivers on commit drop as

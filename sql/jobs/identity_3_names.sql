@@ -14,7 +14,7 @@ select
     (snapshot_at at time zone 'America/Lima')::date - 30,
     (snapshot_at at time zone 'America/Lima')::date + 7
 from numbered where brand_norm is not null and model_norm is not null and tokens <> '{{}}' and snapshot_at is not null;
-analyze block_leads;
+analyze block_leads (n, kind, block);
 
 create temp table block_drivers on commit drop as
 select 'plate' as kind, drivers.plate_norm as block, drivers.driver_id, drivers.name_tokens as tokens, drivers.hire_date
@@ -27,7 +27,7 @@ from canon.drivers_index as drivers
 where drivers.park_id = %(park)s and drivers.vanished_at is null
     and drivers.brand_norm || '|' || drivers.model_norm in (select block from block_leads where kind = 'car');
 create index on block_drivers (kind, block, hire_date);
-analyze block_drivers;
+analyze block_drivers (kind, block, driver_id, hire_date);
 
 create temp table blocks on commit drop as
 select kind, block, count(*) as drivers, count(*) > %(small_block)s as is_big
@@ -126,22 +126,33 @@ analyze name_pairs;
 
 -- Which rule speaks for a lead: R3 (or R4) when a driver of the block was hired in time, else R3b.
 create temp table block_rules on commit drop as
+with in_time as (
+    select pairs.n, pairs.kind
+    from name_pairs as pairs
+    inner join block_leads as leads on leads.n = pairs.n and leads.kind = pairs.kind
+    where pairs.hire_date is null or pairs.hire_date between leads.hired_from and leads.hired_to
+    group by pairs.n, pairs.kind
+)
+
 select
     leads.n, leads.kind, leads.block, leads.hired_from, leads.hired_to, blocks.drivers,
     case
         when leads.kind = 'car' then 'R4_CAR_FINGERPRINT_NAME_SIMILAR'
-        when exists (
+        when in_time.n is not null then 'R3_PLATE_EXACT_NAME_SIMILAR'
+        -- Of a big block name_pairs holds only the similar names.
+        when blocks.is_big and (exists (
                 select 1 from block_drivers as drivers
                 where drivers.kind = leads.kind and drivers.block = leads.block
                     and drivers.hire_date between leads.hired_from and leads.hired_to
             ) or exists (
                 select 1 from block_drivers as drivers
                 where drivers.kind = leads.kind and drivers.block = leads.block and drivers.hire_date is null
-            ) then 'R3_PLATE_EXACT_NAME_SIMILAR'
+            )) then 'R3_PLATE_EXACT_NAME_SIMILAR'
         else 'R3b'
     end as rule
 from block_leads as leads
-left join blocks on blocks.kind = leads.kind and blocks.block = leads.block;
+left join blocks on blocks.kind = leads.kind and blocks.block = leads.block
+left join in_time on in_time.n = leads.n and in_time.kind = leads.kind;
 analyze block_rules;
 
 insert into results (n, rule, outcome, score, confidence, driver_id, key, similarity, second_similarity, scope_drivers)

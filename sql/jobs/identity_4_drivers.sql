@@ -53,22 +53,34 @@ where drivers.driver_id in (
     )
     and not exists (select 1 from match_drivers as known where known.driver_id = drivers.driver_id);
 create index on match_drivers (driver_id);
-analyze match_drivers;
+analyze match_drivers (driver_id, person_key, phone, license, is_new, is_linked, is_r3b);
 
--- Keys of more than K drivers say nothing about who somebody is.
+-- Keys of more than K drivers say nothing about who somebody is. Only keys that could merge somebody are counted.
 update match_drivers set phone = null
 where phone in (
-    select phone_norm from canon.drivers_index
-    where phone_norm in (select phone from match_drivers where not is_linked and phone is not null)
-        and vanished_at is null
-    group by phone_norm having count(*) > %(shared_limit)s
+    select drivers.phone_norm
+    from canon.drivers_index as drivers
+    where drivers.vanished_at is null and drivers.phone_norm in (
+        select phone from match_drivers where not is_linked and phone is not null group by phone having count(*) > 1
+        union
+        select persons.primary_phone
+        from canon.identity_registry as persons
+        where persons.primary_phone in (select phone from match_drivers where not is_linked)
+    )
+    group by drivers.phone_norm having count(*) > %(shared_limit)s
 );
 update match_drivers set license = null
 where license in (
-    select license_norm from canon.drivers_index
-    where license_norm in (select license from match_drivers where not is_linked and license is not null)
-        and vanished_at is null
-    group by license_norm having count(*) > %(shared_limit)s
+    select drivers.license_norm
+    from canon.drivers_index as drivers
+    where drivers.vanished_at is null and drivers.license_norm in (
+        select license from match_drivers where not is_linked and license is not null group by license having count(*) > 1
+        union
+        select persons.primary_license
+        from canon.identity_registry as persons
+        where persons.primary_license in (select license from match_drivers where not is_linked)
+    )
+    group by drivers.license_norm having count(*) > %(shared_limit)s
 );
 
 with by_key as (

@@ -7,8 +7,9 @@ where not exists (select 1 from decisions where decisions.n = numbered.n);
 create index on unlinked (n);
 analyze unlinked;
 
-create temp table candidates_seen on commit drop as
-with crowds as (
+-- The first three drivers of every key that has several.
+create temp table crowd_heads on commit drop as
+with crowds as materialized (
     select several.rule, several.key, key_drivers.in_park
     from results as several
     inner join key_drivers on key_drivers.rule = several.rule and key_drivers.key = several.key
@@ -28,18 +29,19 @@ crowd_drivers as (
     inner join canon.drivers_index as drivers on drivers.license_norm = crowds.key -- 1 key : n drivers
     where crowds.rule = 'R2_LICENSE_EXACT' and drivers.vanished_at is null
         and (not crowds.in_park or drivers.park_id = %(park)s)
-),
+)
 
-crowd_heads as (
-    select rule, key, driver_id
-    from (
-        select crowd_drivers.*, row_number() over (partition by rule, key order by driver_id collate "C") as place
-        from crowd_drivers
-    ) as placed
-    where place <= 3
-),
+select rule, key, driver_id
+from (
+    select crowd_drivers.*, row_number() over (partition by rule, key order by driver_id collate "C") as place
+    from crowd_drivers
+) as placed
+where place <= 3;
+create index on crowd_heads (key, rule);
+analyze crowd_heads;
 
-ordered as (
+create temp table candidates_seen on commit drop as
+with ordered as (
     -- Several drivers with the key: the first three of them.
     select
         several.n, several.rule, heads.driver_id, several.score, null::double precision as similarity,

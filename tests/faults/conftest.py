@@ -35,7 +35,6 @@ TABLES = ("drivers", "module_ct_cabinet_leads", "module_ct_scouting_daily", "mod
 KILLED = -getattr(signal, "SIGKILL", signal.SIGTERM)
 
 EMPTY = """
-set session_replication_role = replica;
 alter table ops.audit_log disable trigger audit_log_is_append_only;
 alter table canon.identity_origin_history disable trigger origin_history_is_append_only;
 truncate ops.audit_log, canon.identity_origin_history, canon.identity_links, canon.identity_unmatched,
