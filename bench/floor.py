@@ -1,4 +1,8 @@
-"""The floor: what the same links cost in hand-written SQL and nothing else (floor_identity.sql)."""
+"""The floor: what the same links cost in hand-written SQL and nothing else.
+
+``floor_identity.sql`` is the floor the targets speak of: one insert ... select per output table. ``leanest_identity.sql``
+computes what these have in common once, in temporary tables; it is shown beside the floor, without a target.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection, transaction
 
-FLOOR = Path(__file__).with_name("floor_identity.sql")
+FLOOR = "floor_identity.sql"
+LEANEST = "leanest_identity.sql"
 OUTPUT_TABLES = (
     "canon.identity_registry",
     "canon.identity_links",
@@ -18,12 +23,12 @@ OUTPUT_TABLES = (
 )
 
 
-def run() -> None:
+def run(name: str = FLOOR) -> None:
     """Link all leads of the present database in one transaction, with the memory the product's steps get."""
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("set local statement_timeout = 0; set local work_mem = '256MB'")
         cursor.execute(
-            FLOOR.read_text("utf-8"),
+            Path(__file__).with_name(name).read_text("utf-8"),
             {
                 "park": settings.PARK_ID_OBJETIVO,
                 "threshold": settings.NAME_SIMILARITY_THRESHOLD,

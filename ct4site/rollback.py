@@ -48,7 +48,7 @@ def roll_back(context: jobs.RunContext) -> None:
             run_id=target.pk,
             reversal_id=context.run_id,
             actor=context.run.actor,
-            reason=f"roll back of run {target.pk}",
+            reason=_("Roll-back of run %(id)s") % {"id": target.pk},
         )
         if target.has_plan:
             jobs.drop_plan(target)

@@ -324,8 +324,9 @@ class OriginChange(models.Model):
         verbose_name_plural = _("origin history")
 
     def __str__(self) -> str:
-        words = {None: "–", **dict(OriginTag.choices)}
-        return f"{words[self.origin_tag_old]} → {words[self.origin_tag_new]}"
+        words = dict(OriginTag.choices)
+        before, after = (words.get(tag or "", tag or "–") for tag in (self.origin_tag_old, self.origin_tag_new))
+        return f"{before} → {after}"
 
 
 class LeadEvent(models.Model):

@@ -7,29 +7,29 @@ with picked as materialized (
 
 -- Linked or set aside by somebody else since the plan was made.
 overtaken as materialized (
-    select picked.seq, picked.group_no
+    select picked.group_no
     from picked
-    where exists (
-            select 1 from canon.identity_links as links
-            where links.source_table = picked.source_table and links.source_pk = picked.source_pk
-        )
-        or exists (
-            select 1 from canon.identity_unmatched as unmatched
-            where unmatched.source_table = picked.source_table and unmatched.source_pk = picked.source_pk
-                and unmatched.status = 'IGNORED'
-        )
-        or exists (
-            select 1 from canon.identity_links as links
-            where picked.matched_driver_id is not null
-                and links.source_table = 'drivers' and links.source_pk = picked.matched_driver_id
-                and (picked.links_driver or links.person_key <> picked.person_key)
-        )
-        -- Its person was taken back.
-        or (
-            picked.person_key is not null and not picked.is_new_person
-            and not exists (
-                select 1 from canon.identity_registry as persons where persons.person_key = picked.person_key
-            )
+    inner join canon.identity_links as links
+        on links.source_table = picked.source_table and links.source_pk = picked.source_pk
+    union all
+    select picked.group_no
+    from picked
+    inner join canon.identity_unmatched as unmatched
+        on unmatched.status = 'IGNORED'
+            and unmatched.source_table = picked.source_table and unmatched.source_pk = picked.source_pk
+    union all
+    select picked.group_no
+    from picked
+    inner join canon.identity_links as links
+        on links.source_table = 'drivers' and links.source_pk = picked.matched_driver_id
+    where picked.links_driver or links.person_key <> picked.person_key
+    union all
+    -- Its person was taken back.
+    select picked.group_no
+    from picked
+    where picked.person_key is not null and not picked.is_new_person
+        and not exists (
+            select 1 from canon.identity_registry as persons where persons.person_key = picked.person_key
         )
 ),
 
