@@ -26,7 +26,7 @@ OUTPUT_TABLES = (
 def run(name: str = FLOOR) -> None:
     """Link all leads of the present database in one transaction, with the memory the product's steps get."""
     with transaction.atomic(durable=True), connection.cursor() as cursor:
-        cursor.execute("set local statement_timeout = 0; set local work_mem = '256MB'")
+        cursor.execute("set local statement_timeout = 0; set local work_mem = '256MB'; set constraints all deferred")
         cursor.execute(
             Path(__file__).with_name(name).read_text("utf-8"),
             {

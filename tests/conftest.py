@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from django.db import connection
 
 # No deadline: a slow machine is not a fault. Nothing is stored: a failure prints what repeats it.
 hypothesis.settings.register_profile("ct4", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("ct4")
 
 _skipped_browser_tests: list[str] = []
+
+SOURCE_TABLES = (
+    "module_ct_cabinet_leads, module_ct_scouting_daily, module_ct_migrations, drivers, summary_daily,"
+    " module_ct_cabinet_payments, module_ct_scouts_list"
+)
+
+
+@pytest.fixture(autouse=True)
+def _source_tables_end_empty(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test that commits: Django's flush knows nothing of unmanaged tables."""
+    yield
+    marker = request.node.get_closest_marker("django_db")
+    commits = marker is not None and marker.kwargs.get("transaction", False)
+    if commits or {"transactional_db", "live_server"} & set(request.fixturenames):
+        blocker = request.getfixturevalue("django_db_blocker")
+        with blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(f"truncate {SOURCE_TABLES} restart identity")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ct4site.models import JobType
@@ -57,7 +57,7 @@ class IdentityRunForm(RunForm):
         values = super().clean() or {}
         first, last = values.get("date_from"), values.get("date_to")
         if first and last and first > last:
-            raise ValidationError(_now("The first day is after the last."))
+            raise ValidationError(gettext("The first day is after the last."))
         return values
 
     def parameters(self) -> dict[str, Any]:

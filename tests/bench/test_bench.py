@@ -23,6 +23,7 @@ ROWS = [
     "drivers index, first refresh",
     "drivers index, second refresh",
     "identity run over floor",
+    "identity run over shared tables",
     "links the floor makes too",
     "second run, nothing new",
     "run with 1 % new leads",

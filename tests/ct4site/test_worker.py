@@ -50,7 +50,11 @@ def test_a_task_for_another_function_is_rejected_and_removed(caplog: pytest.LogC
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("payload", ["", "nonsense", signing.dumps({"func": jobs.QUEUED_PATH}, key="k" * 50)])
+@pytest.mark.parametrize(
+    "payload",
+    ["", "nonsense", signing.dumps({"func": jobs.QUEUED_PATH}, key="k" * 50)],
+    ids=["empty", "nonsense", "another key"],
+)
 def test_a_task_that_is_not_signed_by_us_is_rejected_and_removed(payload: str) -> None:
     GuardedBroker().enqueue(payload)
     assert GuardedBroker().dequeue() == []
