@@ -74,7 +74,8 @@ where license in (
     select drivers.license_norm
     from canon.drivers_index as drivers
     where drivers.vanished_at is null and drivers.license_norm in (
-        select license from match_drivers where not is_linked and license is not null group by license having count(*) > 1
+        select license from match_drivers where not is_linked and license is not null
+        group by license having count(*) > 1
         union
         select persons.primary_license
         from canon.identity_registry as persons

@@ -31,7 +31,10 @@ best as materialized (
     select distinct on (speaking.n) speaking.*
     from speaking
     where not exists (select 1 from disagreeing where disagreeing.n = speaking.n)
-        and not (speaking.rule = 'R3C_PLATE_UNIQUE_NAME_SUBSET' and exists (select 1 from silent where silent.n = speaking.n))
+        and not (
+            speaking.rule = 'R3C_PLATE_UNIQUE_NAME_SUBSET'
+            and exists (select 1 from silent where silent.n = speaking.n)
+        )
     order by speaking.n, array_position(array[
         'driver_direct', 'R1_PHONE_EXACT', 'R2_LICENSE_EXACT', 'R3_PLATE_EXACT_NAME_SIMILAR',
         'R3C_PLATE_UNIQUE_NAME_SUBSET', 'R4_CAR_FINGERPRINT_NAME_SIMILAR', 'R3b'
