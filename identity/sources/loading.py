@@ -465,14 +465,18 @@ class _Load:
             """
             update {stage} rows set {surrogate} = null
             from (
-                select {line}, row_number() over (partition by {surrogate} order by {line}) as place from {stage}
-                where {surrogate} is not null
-            ) as numbered
-            where numbered.{line} = rows.{line} and rows.{natural} is not null
-                and (numbered.place > 1 or exists (
-                    select from {target} taken
-                    where taken.{surrogate} = rows.{surrogate} and nullif(taken.{natural}, '') <> rows.{natural}
-                ))
+                select {surrogate} as twice, min({line}) as first_line
+                from {stage} where {surrogate} is not null group by 1 having count(*) > 1
+            ) repeated
+            where rows.{surrogate} = twice and rows.{line} > first_line and rows.{natural} is not null
+            """
+        )
+        self._execute(
+            """
+            update {stage} rows set {surrogate} = null
+            from {target} taken
+            where taken.{surrogate} = rows.{surrogate} and rows.{natural} is not null
+                and nullif(taken.{natural}, '') <> rows.{natural}
             """
         )
 
