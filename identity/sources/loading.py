@@ -224,7 +224,9 @@ class _Load:
         tally.inserted = self._insert()
         tally.rejected = self.rejects.count
         if tally.inserted + tally.updated >= ANALYZE_FROM:
-            self._execute("analyze {target}")
+            # The keys are what later statements join on; sampling all columns would take as long as a part of the load.
+            names = sql.SQL(", ").join(column.identifier for column in self.columns if column.name in self.source.key)
+            self._execute("analyze {target} ({names})", names=names)
         self._execute("drop table {stage}, {matched}")
         accepted = tally.inserted + tally.updated + tally.unchanged + tally.superseded
         if accepted + tally.rejected != tally.read:
@@ -334,9 +336,9 @@ class _Load:
             by_index[index].identifier if index in by_index else _ignored(index) for index in range(self.header.width)
         ]
         self._create_stage(index for index in range(self.header.width) if index not in by_index)
-        patterns = {index: form.clean_column(required) for __, index, form, required in self.fields if form}
+        formats = {index: (form, required) for __, index, form, required in self.fields if form}
         with self.path.open("rb") as file:
-            blocks = CleanBlocks(file, self.header, patterns, self.progress)
+            blocks = CleanBlocks(file, self.header, formats, self.progress)
             self._copy(order, blocks, self.header.delimiter)
         return None if blocks.dirty else blocks.rows
 

@@ -10,7 +10,6 @@ import csv
 import datetime
 import functools
 import io
-import itertools
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -116,11 +115,6 @@ class Format:
     convert: Callable[[str], str]
     clean: str
 
-    def clean_column(self, required: bool) -> re.Pattern[str]:
-        """A pattern for all values of a column joined by line ends, each followed by one."""
-        optional = "" if required else "?"
-        return re.compile(rf"(?:(?:{self.clean}){optional}\n)*+", re.ASCII)
-
 
 _CLEAN_DAY = r"(?:\d{4}-\d\d-\d\d|\d\d-\d\d-\d{4}|\d{4}/\d\d/\d\d|\d\d/\d\d/\d{4})"
 _CLEAN_CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?"
@@ -141,7 +135,7 @@ FORMATS: dict[str, Format] = {
 }
 TEXT_TYPES = frozenset({"varchar", "text", "bpchar"})
 # A key is compared as it stands, so blanks around it must go; only the slow reader takes them off.
-KEY = Format(str, r"\S+")
+KEY = Format(str, r"[^\s,;\"]++")
 
 
 # --- header ----------------------------------------------------------------------------------------
@@ -200,18 +194,38 @@ def read_header(path: Path, known: Collection[str]) -> Header:
 # --- the fast reader -------------------------------------------------------------------------------
 
 
+def _clean_rows(header: Header, columns: dict[int, tuple[Format, bool]]) -> re.Pattern[bytes]:
+    """A pattern for whole rows. Everything in it is possessive: the text is passed over once, without going back."""
+    text = rf'(?>"(?:[^"\n]|"")*+"|[^{header.delimiter}"\n]*+)'
+    cells = []
+    for index in range(header.width):
+        if index in columns:
+            form, required = columns[index]
+            nothing = "" if required else '|""|'
+            cells.append(rf'(?>{form.clean}|"(?>{form.clean})"{nothing})')
+        else:
+            cells.append(text)
+    return re.compile(rf"(?:{header.delimiter.join(cells)}\n)*+".encode(), re.ASCII)
+
+
 class CleanBlocks:
     """The rows of a file as a stream for COPY, block by block, while every value is clean.
 
-    The first thing that is not ends the stream early and sets ``dirty``: the caller rolls back and reads row by row.
-    Blocks with quotes are parsed and written again, because PostgreSQL and Python read odd quotes differently.
+    Takes the file, its header, the columns that have a format, each with whether it is required, and a function told
+    the rows so far. The first thing that is not clean ends the stream early and sets ``dirty``: the caller rolls back
+    and reads row by row. Blocks with odd quotes, which PostgreSQL and Python read differently, are written again.
     """
 
     def __init__(
-        self, file: BinaryIO, header: Header, columns: dict[int, re.Pattern[str]], progress: Callable[[int], None]
+        self,
+        file: BinaryIO,
+        header: Header,
+        columns: dict[int, tuple[Format, bool]],
+        progress: Callable[[int], None],
     ) -> None:
         file.seek(header.body)
-        self.file, self.header, self.columns, self.progress = file, header, columns, progress
+        self.file, self.header, self.progress = file, header, progress
+        self.clean_rows = _clean_rows(header, columns)
         self.tail = b""
         self.ready = b""
         self.rows = 0
@@ -249,34 +263,31 @@ class CleanBlocks:
             text = block.decode("utf-8")
         except UnicodeDecodeError:
             return None
-        if "\r" in text:
-            text = text.replace("\r\n", "\n")
-            if "\r" in text:
+        if b"\r" in block:
+            block = block.replace(b"\r\n", b"\n")
+            if b"\r" in block:
                 return None
-            block = text.encode()
-        count, width, delimiter = text.count("\n"), self.header.width, self.header.delimiter
-        if '"' in text:
-            try:
-                rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-            except csv.Error:
+        count = block.count(b"\n")
+        if not self.clean_rows.fullmatch(block):
+            rewritten = self._rewritten(text, count) if b'"' in block else None
+            if rewritten is None or not self.clean_rows.fullmatch(rewritten):
                 return None
-            if len(rows) != count or any(len(row) != width for row in rows):
-                return None
-            cells = list(itertools.chain.from_iterable(rows))
-            written = io.StringIO(newline="")
-            csv.writer(written, delimiter=delimiter, lineterminator="\n").writerows(rows)
-            block = written.getvalue().encode()
-        else:
-            # Rows that are too long and too short by turns pass here; COPY refuses them.
-            cells = text[:-1].replace("\n", delimiter).split(delimiter)
-            if len(cells) != count * width:
-                return None
-        for index, pattern in self.columns.items():
-            if not pattern.fullmatch("\n".join(cells[index::width]) + "\n"):
-                return None
+            block = rewritten
         self.rows += count
         self.progress(self.rows)
         return block
+
+    def _rewritten(self, text: str, count: int) -> bytes | None:
+        """The rows of a block with plain quotes, or nothing when a value spans lines or the quotes do not match up."""
+        try:
+            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.header.delimiter, strict=True))
+        except csv.Error:
+            return None
+        if len(rows) != count:
+            return None
+        written = io.StringIO(newline="")
+        csv.writer(written, delimiter=self.header.delimiter, lineterminator="\n").writerows(rows)
+        return written.getvalue().encode()
 
 
 # --- the slow reader -------------------------------------------------------------------------------
