@@ -80,7 +80,14 @@ select
     numbered.record_digest,
     numbered.payload,
     -- linked
-    placed.person_key,
+    -- New keys begin with the time and go up with the plan, so that their rows land side by side in every index.
+    case
+        when known.is_new then (
+            lpad(to_hex((extract(epoch from now()) * 1000)::bigint + placed.group_no / 16), 12, '0')
+            || substr(placed.person_key::text, 15)
+        )::uuid
+        else placed.person_key
+    end as person_key,
     placed.rule as match_rule,
     placed.score as match_score,
     placed.confidence as confidence_level,

@@ -5,23 +5,33 @@ with picked as materialized (
     select * from {plan} where seq > %(first)s and seq <= %(last)s
 ),
 
--- Linked or set aside by somebody else since the plan was made.
+-- Linked or set aside by somebody else since the plan was made. Rows are found by key, one by one, whatever the
+-- statistics say of tables that are just being filled: a chunk must not read all there is.
 overtaken as materialized (
     select picked.group_no
     from picked
-    inner join canon.identity_links as links
-        on links.source_table = picked.source_table and links.source_pk = picked.source_pk
+    cross join lateral (
+        select 1 from canon.identity_links as links
+        where links.source_table = picked.source_table and links.source_pk = picked.source_pk
+        limit 1
+    ) as links
     union all
     select picked.group_no
     from picked
-    inner join canon.identity_unmatched as unmatched
-        on unmatched.status = 'IGNORED'
-            and unmatched.source_table = picked.source_table and unmatched.source_pk = picked.source_pk
+    cross join lateral (
+        select unmatched.status from canon.identity_unmatched as unmatched
+        where unmatched.source_table = picked.source_table and unmatched.source_pk = picked.source_pk
+        limit 1
+    ) as unmatched
+    where unmatched.status = 'IGNORED'
     union all
     select picked.group_no
     from picked
-    inner join canon.identity_links as links
-        on links.source_table = 'drivers' and links.source_pk = picked.matched_driver_id
+    cross join lateral (
+        select links.person_key from canon.identity_links as links
+        where links.source_table = 'drivers' and links.source_pk = picked.matched_driver_id
+        limit 1
+    ) as links
     where picked.links_driver or links.person_key <> picked.person_key
     union all
     -- Its person was taken back.
@@ -96,8 +106,12 @@ new_links as (
 
 unmatched_before as materialized (
     select unmatched.*
-    from canon.identity_unmatched as unmatched
-    inner join todo on todo.source_table = unmatched.source_table and todo.source_pk = unmatched.source_pk
+    from todo
+    cross join lateral (
+        select unmatched.* from canon.identity_unmatched as unmatched
+        where unmatched.source_table = todo.source_table and unmatched.source_pk = todo.source_pk
+        limit 1
+    ) as unmatched
     where todo.person_key is null or unmatched.status = 'OPEN'
 ),
 
@@ -131,9 +145,9 @@ unmatched_written as (
 unmatched_resolved as (
     update canon.identity_unmatched as unmatched
     set status = 'RESOLVED', resolved_at = now(), is_stale = false
-    from todo
-    where todo.person_key is not null and unmatched.status = 'OPEN'
-        and unmatched.source_table = todo.source_table and unmatched.source_pk = todo.source_pk
+    from unmatched_before as old
+    inner join todo on todo.source_table = old.source_table and todo.source_pk = old.source_pk
+    where todo.person_key is not null and unmatched.id = old.id
     returning unmatched.*
 ),
 
