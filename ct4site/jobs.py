@@ -132,8 +132,12 @@ class RunContext:
         """
         with transaction.atomic(durable=not self.run.dry_run):
             with connection.cursor() as cursor:
-                # Batch statements may take their time; their memory is worth a few merges on disk saved.
-                cursor.execute("set local statement_timeout = 0; set local work_mem = '256MB'")
+                # Batch statements may take their time; their memory is worth a few merges on disk saved. A job's own
+                # ``analyze`` looks at a small sample: it serves joins by key, and autovacuum looks again later.
+                cursor.execute(
+                    "set local statement_timeout = 0; set local work_mem = '256MB';"
+                    " set local default_statistics_target = 20"
+                )
             yield
             self._save()
 
@@ -492,8 +496,9 @@ class _Pipeline:
         with self.context.transaction():
             with connection.cursor() as cursor:
                 # Tables fill up under this connection: a plan made, and kept for foreign keys, while one was empty
-                # must not read it whole for every row.
-                cursor.execute("set local enable_seqscan = off")
+                # must not read it whole for every row. A chunk that a power cut takes away is applied again, so its
+                # commit need not wait for the disk; the run's last commit does, and with it all before.
+                cursor.execute("set local enable_seqscan = off; set local synchronous_commit = off")
             self._lock(number)
             faults.point(f"chunk:{number + 1}:picked")
             counts = self.chunk(f"plan_{self.owner.pk}", first, last)

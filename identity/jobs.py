@@ -70,9 +70,8 @@ def _store_plan(context: RunContext, name: str, parameters: Mapping[str, Any]) -
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("drop table if exists {}").format(plan))
         cursor.execute(sql.SQL(sqlfiles.load(name)).format(plan=plan), parameters)
+        total = cursor.rowcount
         cursor.execute(sql.SQL("create index on {} (seq); analyze {} (seq, group_no)").format(plan, plan))
-        cursor.execute(sql.SQL("select count(*) from {}").format(plan))
-        total = cursor.fetchone()[0]
     context.run.has_plan = True
     context.progress("apply", 0, total)
 

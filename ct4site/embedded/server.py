@@ -37,6 +37,8 @@ SERVER_SETTINGS = {
     "listen_addresses": "'127.0.0.1'" if WINDOWS else "''",
     "max_connections": "60",
     "shared_buffers": "'256MB'",
+    # Two connections write at once: with less, each waits for the other's log to reach the disk.
+    "wal_buffers": "'64MB'",
     "effective_cache_size": "'2GB'",
     "maintenance_work_mem": "'256MB'",
     "max_wal_size": "'4GB'",

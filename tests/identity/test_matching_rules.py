@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import Count
 
 from identity.models import (
@@ -344,6 +345,18 @@ class TestPersons:
         migration = a_migration(second)
         match()
         assert members(second) == {lead, migration, ("drivers", first), ("drivers", second)}
+
+    def test_a_new_person_key_is_random_behind_the_time_it_was_made(self):
+        with connection.cursor() as cursor:
+            cursor.execute("select (extract(epoch from now()) * 1000)::bigint")  # the clock of this test's transaction
+            (now,) = cursor.fetchone()
+        for _number in range(20):
+            a_recruited_driver()
+        match()
+        keys = set(Person.objects.values_list("pk", flat=True))
+        assert {key.version for key in keys} == {4}
+        assert {(key.int >> 80) - now for key in keys} == {0, 1}  # sixteen to a millisecond
+        assert len({key.int & (1 << 62) - 1 for key in keys}) == 20
 
     def test_an_account_that_may_be_either_of_two_persons_is_told_so(self):
         phone, (first, second) = a_family_phone("QUISPE MAMANI", "ROJAS VEGA")
