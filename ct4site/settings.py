@@ -81,7 +81,7 @@ TEMPLATES = [
 SCHEMAS = ("public", "canon", "observational", "ops")
 CONNECTION_SETTINGS = (
     f"-c search_path={','.join(SCHEMAS)} -c timezone=UTC -c statement_timeout=60s -c lock_timeout=5s"
-    " -c idle_in_transaction_session_timeout=300s -c temp_buffers=128MB"
+    " -c idle_in_transaction_session_timeout=300s -c temp_buffers=128MB -c jit=off"
 )
 
 
