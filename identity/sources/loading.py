@@ -225,7 +225,8 @@ class _Load:
         tally.rejected = self.rejects.count
         if tally.inserted + tally.updated >= ANALYZE_FROM:
             # The keys are what later statements join on; sampling all columns would take as long as a part of the load.
-            names = sql.SQL(", ").join(column.identifier for column in self.columns if column.name in self.source.key)
+            keys = (*self.source.key, self.source.surrogate)
+            names = sql.SQL(", ").join(sql.Identifier(name) for name in keys if name in self.given)
             self._execute("analyze {target} ({names})", names=names)
         self._execute("drop table {stage}, {matched}")
         accepted = tally.inserted + tally.updated + tally.unchanged + tally.superseded

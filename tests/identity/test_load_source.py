@@ -426,6 +426,12 @@ def test_a_lead_without_external_id_is_known_by_its_id(load):
     ]
 
 
+def test_a_big_file_of_leads_may_bring_their_ids_alone(load, monkeypatch):
+    monkeypatch.setattr(loading, "ANALYZE_FROM", 1)
+    assert counts(load("module_ct_cabinet_leads", "id,first_name\n5,Rosa\n6,Luis\n")) == (2, 0, 0, 0, 0)
+    assert list(CabinetLead.objects.order_by("id").values_list("id", "first_name")) == [(5, "Rosa"), (6, "Luis")]
+
+
 def test_a_lead_may_get_its_external_id_later(load):
     load("module_ct_cabinet_leads", "id,external_id\n5,\n")
     assert counts(load("module_ct_cabinet_leads", "id,external_id\n5,e5\n")) == (0, 1, 0, 0, 0)
