@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
@@ -15,22 +15,29 @@ hypothesis.settings.load_profile("ct4")
 
 _skipped_browser_tests: list[str] = []
 
-SOURCE_TABLES = (
-    "module_ct_cabinet_leads, module_ct_scouting_daily, module_ct_migrations, drivers, summary_daily,"
-    " module_ct_cabinet_payments, module_ct_scouts_list"
-)
+
+@pytest.fixture
+def empty_source_tables() -> Callable[[], None]:
+    """A function that empties the seven source tables and lets their ids begin at 1 again."""
+    from identity.sources import SOURCE_TABLES  # needs Django, which pytest-django sets up after this file is read
+
+    def empty() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"truncate {', '.join(SOURCE_TABLES)} restart identity")
+
+    return empty
 
 
 @pytest.fixture(autouse=True)
-def _source_tables_end_empty(request: pytest.FixtureRequest) -> Iterator[None]:
+def _source_tables_end_empty(request: pytest.FixtureRequest, empty_source_tables: Callable[[], None]) -> Iterator[None]:
     """After a test that commits: Django's flush knows nothing of unmanaged tables."""
     yield
     marker = request.node.get_closest_marker("django_db")
     commits = marker is not None and marker.kwargs.get("transaction", False)
     if commits or {"transactional_db", "live_server"} & set(request.fixturenames):
         blocker = request.getfixturevalue("django_db_blocker")
-        with blocker.unblock(), connection.cursor() as cursor:
-            cursor.execute(f"truncate {SOURCE_TABLES} restart identity")
+        with blocker.unblock():
+            empty_source_tables()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -33,10 +33,9 @@ def _english():
 
 
 @pytest.fixture
-def load(tmp_path, db):
+def load(tmp_path, db, empty_source_tables):
     """Load text or bytes into a table; rejects go below the test's folder. Tables begin empty, their ids at 1."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"truncate {', '.join(SOURCE_TABLES)} restart identity")
+    empty_source_tables()
 
     def _load(table: str, content: str | bytes, *, name: str = "feed.csv", **options) -> LoadTally:
         path = tmp_path / name
