@@ -79,6 +79,8 @@ TEMPLATES = [
 
 # Plain table names, resolved over these schemas (docs/adr/0002); SQL files are schema-qualified.
 SCHEMAS = ("public", "canon", "observational", "ops")
+# temp_buffers: the working tables of a job stay in memory. jit: statements are many and short or set-based and full of
+# expressions; compiling them costs more than it saves on every server, whatever its default.
 CONNECTION_SETTINGS = (
     f"-c search_path={','.join(SCHEMAS)} -c timezone=UTC -c statement_timeout=60s -c lock_timeout=5s"
     " -c idle_in_transaction_session_timeout=300s -c temp_buffers=128MB -c jit=off"

@@ -49,7 +49,6 @@ SERVER_SETTINGS = {
     "max_wal_senders": "0",
     "wal_compression": "on",
     "random_page_cost": "1.1",
-    "jit": "off",
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
     "lc_messages": "'C'",

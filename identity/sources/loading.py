@@ -216,8 +216,11 @@ class _Load:
         self._execute("lock table {target} in share row exclusive mode")
         tally.superseded = self._drop_superseded()
         if self.has_surrogate:
-            self._redraw_surrogates()
-            self._reject_surrogates_used_twice()
+            natural = self.given.get(self.source.natural)
+            if natural and not self.given[self.source.surrogate].required:
+                self._redraw_surrogates()
+            if not natural or not natural.required or self.given[self.source.surrogate].required:
+                self._reject_surrogates_used_twice()
             self._reject_surrogates_of_others()
         self._match()
         tally.updated, tally.unchanged = self._update()
@@ -460,19 +463,24 @@ class _Load:
             aliases=sql.SQL(", ").join(aliases),
         )
 
+    def _used_twice(self) -> sql.Composed:
+        """The ids several staged rows share, each with the first of their lines."""
+        return sql.SQL(
+            """(
+                select {surrogate} as twice, min({line}) as first_line
+                from {stage} where {surrogate} is not null group by 1 having count(*) > 1
+            ) repeated"""
+        ).format(stage=STAGE, line=LINE, **self._key_parts())
+
     def _redraw_surrogates(self) -> None:
         """A row known by its natural key whose id is taken gets an id of its own: late rows are always kept."""
-        if self.source.natural not in self.given or self.given[self.source.surrogate].required:
-            return
         self._execute(
             """
             update {stage} rows set {surrogate} = null
-            from (
-                select {surrogate} as twice, min({line}) as first_line
-                from {stage} where {surrogate} is not null group by 1 having count(*) > 1
-            ) repeated
+            from {twice}
             where rows.{surrogate} = twice and rows.{line} > first_line and rows.{natural} is not null
-            """
+            """,
+            twice=self._used_twice(),
         )
         self._execute(
             """
@@ -487,13 +495,11 @@ class _Load:
         """Two different rows of the file with one id: the first keeps it."""
         self._execute(
             """
-            delete from {stage} rows using (
-                select {surrogate} as twice, min({line}) as first_line
-                from {stage} where {surrogate} is not null group by 1 having count(*) > 1
-            ) repeated
+            delete from {stage} rows using {twice}
             where {surrogate} = twice and {line} > first_line
             returning {line}
-            """
+            """,
+            twice=self._used_twice(),
         )
         self._reject_lines(_("another row of this file has this %(surrogate)s"))
 

@@ -196,7 +196,7 @@ def read_header(path: Path, known: Collection[str]) -> Header:
 
 def _clean_rows(header: Header, columns: dict[int, tuple[Format, bool]]) -> re.Pattern[bytes]:
     """A pattern for whole rows. Everything in it is possessive: the text is passed over once, without going back."""
-    text = rf'(?>"(?:[^"\n]|"")*+"|[^{header.delimiter}"\n]*+)'
+    text = rf'(?>"(?:[^"\n]++|"")*+"|[^{header.delimiter}"\n]*+)'
     cells = []
     for index in range(header.width):
         if index in columns:

@@ -5,8 +5,22 @@ with picked as materialized (
     select * from {plan} where seq > %(first)s and seq <= %(last)s
 ),
 
--- Linked or set aside by somebody else since the plan was made. Rows are found by key, one by one, whatever the
--- statistics say of tables that are just being filled: a chunk must not read all there is.
+-- Rows are found by key, one by one, whatever the statistics say of tables that are just being filled: a chunk must
+-- not read all there is.
+known_unmatched as materialized (
+    select
+        picked.seq,
+        picked.group_no,
+        known.stored
+    from picked
+    cross join lateral (
+        select unmatched as stored from canon.identity_unmatched as unmatched
+        where unmatched.source_table = picked.source_table and unmatched.source_pk = picked.source_pk
+        limit 1
+    ) as known
+),
+
+-- Linked or set aside by somebody else since the plan was made.
 overtaken as materialized (
     select picked.group_no
     from picked
@@ -16,14 +30,7 @@ overtaken as materialized (
         limit 1
     ) as links
     union all
-    select picked.group_no
-    from picked
-    cross join lateral (
-        select unmatched.status from canon.identity_unmatched as unmatched
-        where unmatched.source_table = picked.source_table and unmatched.source_pk = picked.source_pk
-        limit 1
-    ) as unmatched
-    where unmatched.status = 'IGNORED'
+    select group_no from known_unmatched where (stored).status = 'IGNORED'
     union all
     select picked.group_no
     from picked
@@ -105,14 +112,10 @@ new_links as (
 ),
 
 unmatched_before as materialized (
-    select unmatched.*
-    from todo
-    cross join lateral (
-        select unmatched.* from canon.identity_unmatched as unmatched
-        where unmatched.source_table = todo.source_table and unmatched.source_pk = todo.source_pk
-        limit 1
-    ) as unmatched
-    where todo.person_key is null or unmatched.status = 'OPEN'
+    select (known_unmatched.stored).*
+    from known_unmatched
+    inner join todo on todo.seq = known_unmatched.seq
+    where todo.person_key is null or (known_unmatched.stored).status = 'OPEN'
 ),
 
 unmatched_written as (
