@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import connection
 from psycopg2 import sql
 
-EMPTY, SMALL, MAIN, BIG = TEMPLATES = ("empty", "small", "main", "big")
+EMPTY, SMALL, MAIN, BIG, ORPHANS = TEMPLATES = ("empty", "small", "main", "big", "orphans")
 BENCH_LOCK = 4_005_900
 
 

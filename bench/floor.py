@@ -2,6 +2,7 @@
 
 ``floor_identity.sql`` is the floor the targets speak of: one insert ... select per output table. ``leanest_identity.sql``
 computes what these have in common once, in temporary tables; it is shown beside the floor, without a target.
+``floor_orphans.sql`` is the floor of the orphan job.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from django.db import connection, transaction
 
 FLOOR = "floor_identity.sql"
 LEANEST = "leanest_identity.sql"
+ORPHANS = "floor_orphans.sql"
 OUTPUT_TABLES = (
     "canon.identity_registry",
     "canon.identity_links",
@@ -24,7 +26,7 @@ OUTPUT_TABLES = (
 
 
 def run(name: str = FLOOR) -> None:
-    """Link all leads of the present database in one transaction, with the memory the product's steps get."""
+    """Run a floor on the present database in one transaction, with the memory the product's steps get."""
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("set local statement_timeout = 0; set local work_mem = '256MB'; set constraints all deferred")
         cursor.execute(

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from django.conf import settings
+
 from bench import databases, floor, quality, rival, worlds
 from bench.report import Report, say, seconds
 from ct4site.models import JobType
@@ -31,12 +33,14 @@ class Bench:
     def __init__(self, options: argparse.Namespace, folder: Path, report: Report) -> None:
         self.options, self.report = options, report
         self.small, self.main, self.big, self.files = (folder / name for name in ("small", "main", "big", "files"))
-        self.small_seconds = 0.0
+        settings.REPORTS_ROOT = folder / "reports"  # not among the user's own
+        self.small_seconds = self.small_orphan_seconds = 0.0
         self.small_memory = 0
 
     def run(self) -> None:
         self._prepare_main()
         first = self._identity_over_floor()
+        self._orphans_over_floor()
         self._later_runs(first)
         databases.drop_template(databases.MAIN)
         self._small_runs()
@@ -94,6 +98,44 @@ class Bench:
         self.report.at_least("links the floor makes too", share, 0.95, *links, "{:.3f}")
         return first
 
+    def _orphans_over_floor(self) -> None:
+        """Alternate the orphan job and its floor on copies of a decided world, of whose leads 5 % as many are orphans."""
+        self._prepare_orphans(self.options.leads)
+        ours: list[float] = []
+        floors: list[float] = []
+        for number in range(1, self.options.repetitions + 1):
+            say(f"orphan job over its floor, {number} of {self.options.repetitions}")
+            databases.start_from(databases.ORPHANS)
+            floors.append(timed(lambda: floor.run(floor.ORPHANS)))
+            floor_repairs = quality.repaired_drivers()
+            databases.start_from(databases.ORPHANS)
+            ours.append(self._fix())
+        our_repairs = quality.repaired_drivers()
+        first, least = statistics.median(ours), statistics.median(floors)
+        self.report.at_most("orphan job over floor", first / least, 2, seconds(first), seconds(least))
+        counts = (str(len(our_repairs)), str(len(floor_repairs)))
+        share = len(our_repairs & floor_repairs) / max(1, len(our_repairs | floor_repairs))
+        self.report.at_least("repairs the floor makes too", share, 0.95, *counts, "{:.3f}")
+        self.report.show("orphan job, nothing new", seconds(self._fix()))
+
+    def _fix(self) -> float:
+        return timed(lambda: worlds.perform(JobType.ORPHANS_FIX))
+
+    def _prepare_orphans(self, leads: int) -> None:
+        """Add orphans to the present, decided world and keep it as a template."""
+        worlds.add_orphans(leads // 20)
+        worlds.settle()
+        databases.keep_as(databases.ORPHANS)
+
+    def _orphan_seconds(self, leads: int) -> float:
+        """Return the median time of the orphan job on the present, decided world with orphans added."""
+        self._prepare_orphans(leads)
+        times = []
+        for _number in range(self.options.repetitions):
+            databases.start_from(databases.ORPHANS)
+            times.append(self._fix())
+        return statistics.median(times)
+
     def _later_runs(self, first: float) -> None:
         """Run again with nothing new, then with one per cent of new leads and their drivers."""
         say("later runs: nothing new, then 1 % new")
@@ -130,6 +172,7 @@ class Bench:
             times.append(self._match())
         self.small_seconds = statistics.median(times)
         self._beside_splink()
+        self.small_orphan_seconds = self._orphan_seconds(self.options.small)
 
     def _beside_splink(self) -> None:
         truth = worlds.truth(self.small)
@@ -157,14 +200,18 @@ class Bench:
         say(f"big world of {options.big} leads")
         databases.start_from(databases.BIG)
         big = self._match()
-        exponent = math.log(big / self.small_seconds) / math.log(options.big / options.small)
-        self.report.at_most("growth exponent, small to big", exponent, 1.15, seconds(big), seconds(self.small_seconds))
+        self._growth("identity run", big, self.small_seconds)
+        self._growth("orphan job", self._orphan_seconds(options.big), self.small_orphan_seconds)
         memory, wall = self._command(databases.BIG)
         growth = (memory - self.small_memory) / 2**20
         ours, small = (f"{size / 2**20:.0f} MB" for size in (memory, self.small_memory))
         self.report.at_most("Python memory, small to big", growth, 50, ours, small, "{:.0f} MB")
         self.report.show("run_identity of the big world as a command", seconds(wall), seconds(big))
         databases.drop_template(databases.BIG)
+
+    def _growth(self, name: str, big: float, small: float) -> None:
+        exponent = math.log(big / small) / math.log(self.options.big / self.options.small)
+        self.report.at_most(f"growth exponent, {name}", exponent, 1.15, seconds(big), seconds(small))
 
     def _command(self, template: str) -> tuple[int, float]:
         """Run the command in a process of its own; return its peak memory and its wall time."""

@@ -30,6 +30,13 @@ def stored_links() -> dict[tuple[str, str], str]:
         return {(table, key): driver for table, key, driver in cursor.fetchall()}
 
 
+def repaired_drivers() -> set[str]:
+    """Return the drivers that were found without a lead and got one."""
+    with connection.cursor() as cursor:
+        cursor.execute("select driver_id from canon.driver_orphan_quarantine where status = 'resolved_relinked'")
+        return {row[0] for row in cursor.fetchall()}
+
+
 def score(links: Links, truth: Truth, feed: str) -> Score:
     """Judge the links of one feed.
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from django.db import connection
+from django.db import connection, transaction
 
 from ct4site import jobs
 from ct4site.models import JobType, RunStatus
@@ -73,6 +73,13 @@ def load(folder: Path) -> None:
     """Load what matching reads, by the product's own job; every row must be accepted."""
     for table in ("drivers", *FEEDS):
         load_file(table, folder / f"{table}.csv")
+
+
+def add_orphans(count: int) -> None:
+    """Add drivers without leads to a world whose leads are decided; half of them have evidence."""
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        cursor.execute("set local statement_timeout = 0; set constraints all deferred")
+        cursor.execute(Path(__file__).with_name("orphan_world.sql").read_text("utf-8"), {"orphans": count})
 
 
 def load_file(table: str, path: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise ValueError("write a number from 0 to 1, such as 0.66")
     return value
+
+
+def day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("write a day such as 2024-01-01") from None
 
 
 def words(text: str) -> list[str]:
@@ -93,6 +101,8 @@ VARIABLES = (
     Variable("CT4_NAME_CONTRADICTION_BLOCKS", True, boolean, "an equal phone or licence with a contradicting name does not link (Q76)"),
     Variable("CT4_SHARED_KEY_LIMIT", 3, integer(1, 1000), "a phone or licence of more persons or drivers than this never links by itself"),
     Variable("CT4_PERSON_SOURCE_LIMIT", 6, integer(1, 1000), "source records one person may have before a job stops adding to it"),
+    Variable("CT4_LEAD_SYSTEM_START_DATE", date(2024, 1, 1), day, "first day of the lead system; drivers from before it that lack any trace of a lead are legacy (Q52)"),
+    Variable("CT4_REPORTS_ROOT", "", str, "folder below which reports may be written; default the folder reports of the home folder"),
     Variable("CT4_CHUNK_SIZE", 5000, integer(1, 1_000_000), "rows per transaction of a batch job"),
     Variable("CT4_APPLY_CONNECTIONS", 2, integer(1, 16), "database connections that apply a plan side by side"),
     Variable("CT4_RUN_LEASE_SECONDS", 120, integer(1, 86400), "a run without a sign of life for this long counts as lost"),

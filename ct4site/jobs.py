@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 from psycopg2 import errors, sql
 
-from ct4site import faults
+from ct4site import faults, sqlfiles
 from ct4site.models import JobType, Run, RunStatus
 
 logger = logging.getLogger("ct4.jobs")
@@ -34,6 +34,8 @@ MAX_ATTEMPTS = 5
 QUEUED_PATH = "ct4site.jobs.run_queued"
 
 Progress = Callable[[str, int, int | None], None]
+Chunk = Callable[[str, int, int], Mapping[str, Any]]
+Finish = Callable[[Run], None]
 
 
 class JobError(Exception):
@@ -378,6 +380,44 @@ def run_queued(run_id: int) -> str:
 # --- plans ------------------------------------------------------------------------------------------
 
 
+def statement(name: str, parameters: Mapping[str, Any], **parts: sql.Composable) -> Any:
+    """Run the statements of sql/jobs/<name>.sql; return the first row of the last one, if it has rows.
+
+    Takes the values of its ``%(name)s`` parameters, and SQL for its ``{name}`` parts.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL(sqlfiles.load(name)).format(**parts), parameters)
+        return cursor.fetchone() if cursor.description else None
+
+
+def plan_identifier(name: str) -> sql.Identifier:
+    """Return the qualified name of a plan table, for use in SQL."""
+    return sql.Identifier("ops", name)
+
+
+def store_plan(context: RunContext, name: str, parameters: Mapping[str, Any]) -> None:
+    """Make the run's plan table from sql/jobs/<name>.sql; must run inside a step of the run.
+
+    The table has at least ``seq`` (1, 2, ...) and ``group_no`` (rows that must be applied together).
+    """
+    plan = plan_identifier(context.plan_table)
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("drop table if exists {}").format(plan))
+        cursor.execute(sql.SQL(sqlfiles.load(name)).format(plan=plan), parameters)
+        total = cursor.rowcount
+        cursor.execute(sql.SQL("create index on {} (seq); analyze {} (seq, group_no)").format(plan, plan))
+    context.run.has_plan = True
+    context.progress("apply", 0, total)
+
+
+def finish_interrupted(
+    context: RunContext, chunks: Callable[[RunContext], Chunk], lock: Callable[[], None], finish: Finish | None = None
+) -> None:
+    """Finish plans that earlier runs of this job left behind, and this run's own after a redelivery."""
+    while (owner := unfinished_plan(context)) is not None:
+        apply_plan(context, owner, chunks(context), lock, finish)
+
+
 def unfinished_plan(context: RunContext) -> Run | None:
     """Return the run whose stored plan is still partly unapplied: this one, or an interrupted one before it.
 
@@ -401,7 +441,7 @@ def unfinished_plan(context: RunContext) -> Run | None:
 
 
 def apply_plan(
-    context: RunContext, owner: Run, chunk: Callable[[str, int, int], Mapping[str, Any]], lock: Callable[[], None]
+    context: RunContext, owner: Run, chunk: Chunk, lock: Callable[[], None], finish: Finish | None = None
 ) -> None:
     """Apply the plan of ``owner`` from its last committed position to its end, then drop it.
 
@@ -410,6 +450,7 @@ def apply_plan(
     what it changed; counts, position and effects commit together. Chunks are worked on by several
     connections at once and committed in order, so one position says how far the plan is applied.
     ``lock()`` takes what keeps other writers away, at the start of every chunk's transaction.
+    ``finish(owner)`` runs once all is applied, in the transaction that drops the plan.
     """
     table = f"plan_{owner.pk}"
     own = owner.pk == context.run_id
@@ -423,6 +464,8 @@ def apply_plan(
     alone = context.run.dry_run or connection.in_atomic_block
     pipeline.run(1 if alone else min(settings.APPLY_CONNECTIONS, len(ends)))
     with context.transaction():
+        if finish:
+            finish(owner)
         drop_plan(owner)
         if own:
             context.run.has_plan = False
@@ -432,7 +475,7 @@ class _Pipeline:
     """Chunks applied side by side, committed one after the other."""
 
     def __init__(
-        self, context: RunContext, owner: Run, chunk: Callable[[str, int, int], Mapping[str, Any]],
+        self, context: RunContext, owner: Run, chunk: Chunk,
         lock: Callable[[], None], ranges: list[tuple[int, int]],
     ) -> None:  # fmt: skip
         self.context, self.owner, self.chunk, self.lock, self.ranges = context, owner, chunk, lock, ranges

@@ -25,6 +25,8 @@ class JobType(models.TextChoices):
     DRIVERS_INDEX_REFRESH = "drivers_index_refresh", _("Drivers index refresh")
     SOURCE_LOAD = "source_load", _("Source file load")
     ROLL_BACK = "roll_back", _("Roll-back of a run")
+    LEGACY_LOAD = "legacy_load", _("Load of the predecessor's history")
+    ORPHANS_FIX = "orphans_fix", _("Drivers without leads")
 
 
 # Words for the stored codes of a run's phase; an app adds the phases of its own jobs.
@@ -134,7 +136,7 @@ class AuditEntry(models.Model):
         verbose_name_plural = _("audit log")
         indexes = [
             # Rows of a run lie together: a block range index is enough and costs writers nothing.
-            BrinIndex(fields=["run"], name="audit_by_run", autosummarize=True),
+            BrinIndex(fields=["run"], name="audit_by_run"),
             models.Index(fields=["person_key"], name="audit_by_person", condition=Q(person_key__isnull=False)),
         ]
 

@@ -23,6 +23,8 @@ TABLES: dict[str, str] = {
     "identity_origin": "canon",
     "identity_origin_history": "canon",
     "lead_events": "observational",
+    "driver_orphan_quarantine": "canon",
+    "driver_orphan_quarantine_history": "canon",
 }
 """Managed table -> schema, for every managed model of ``APPS``; a test compares it with the database."""
 

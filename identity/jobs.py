@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,19 @@ from django.utils.translation import gettext_lazy as _
 from psycopg2 import sql
 
 from ct4site import sqlfiles
-from ct4site.jobs import JobError, RunContext, apply_plan, job, unfinished_plan
+from ct4site.jobs import (
+    JobError,
+    RunContext,
+    apply_plan,
+    finish_interrupted,
+    job,
+    merge_counts,
+    plan_identifier,
+    statement,
+    store_plan,
+)
 from ct4site.models import JobType
+from identity import signals
 from identity.sources import SourceFileRefused, load_source
 
 # Names of feeds as people and the runbooks say them (domain.md 3.11), in the order they are read.
@@ -51,29 +62,6 @@ def share_writer_lock() -> None:
     """The same, but beside other chunks of the identity run, which share no person with this one."""
     with connection.cursor() as cursor:
         cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock_shared(%s)", [WRITER_LOCK])
-
-
-def _run(name: str, parameters: Mapping[str, Any], **identifiers: sql.Composable) -> Any:
-    """Run sql/jobs/<name>.sql; return its cursor's first row, if the last statement has one."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SQL(sqlfiles.load(name)).format(**identifiers), parameters)
-        return cursor.fetchone() if cursor.description else None
-
-
-def _plan_table(name: str) -> sql.Identifier:
-    return sql.Identifier("ops", name)
-
-
-def _store_plan(context: RunContext, name: str, parameters: Mapping[str, Any]) -> None:
-    """Make the run's plan table from sql/jobs/<name>.sql, inside the current step."""
-    plan = _plan_table(context.plan_table)
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("drop table if exists {}").format(plan))
-        cursor.execute(sql.SQL(sqlfiles.load(name)).format(plan=plan), parameters)
-        total = cursor.rowcount
-        cursor.execute(sql.SQL("create index on {} (seq); analyze {} (seq, group_no)").format(plan, plan))
-    context.run.has_plan = True
-    context.progress("apply", 0, total)
 
 
 # Columns the planner must know about; the wide JSON ones would only cost time.
@@ -111,18 +99,18 @@ def refresh_drivers_index(context: RunContext) -> None:
     Inserts new accounts, updates those whose keys changed, flags those that vanished, and marks
     the open unmatched records that one of their old or new keys concerns.
     """
-    _finish_interrupted(context, _apply_index_rows, take_writer_lock)
+    finish_interrupted(context, _apply_index_rows, take_writer_lock)
     context.progress("plan", 0)
     with context.transaction():
         context.count(dict.fromkeys(INDEX_COUNTS, 0))
-        _store_plan(context, "drivers_index_plan", {"park": settings.PARK_ID_OBJETIVO})
+        store_plan(context, "drivers_index_plan", {"park": settings.PARK_ID_OBJETIVO})
     apply_plan(context, context.run, _apply_index_rows(context), take_writer_lock)
     _refresh_statistics(context, context.tally["rows_affected"], INDEX_STATISTICS)
 
 
 def _apply_index_rows(context: RunContext) -> Any:
     def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
-        row = _run("drivers_index_apply", {"first": first, "last": last}, plan=_plan_table(table))
+        row = statement("drivers_index_apply", {"first": first, "last": last}, plan=plan_identifier(table))
         return dict(zip(INDEX_COUNTS, row, strict=True))
 
     return chunk
@@ -179,12 +167,12 @@ def run_identity(context: RunContext) -> None:
     ``date_to`` (ISO dates in Lima, inclusive), ``full`` (try all open unmatched records again),
     ``limit``. Incremental otherwise: new records, changed ones, and those a driver's change concerns.
     """
-    _finish_interrupted(context, _apply_identity_rows, share_writer_lock)
+    finish_interrupted(context, _apply_identity_rows, share_writer_lock)
     context.progress("plan", 0)
     with context.transaction():
         context.count(_empty_tally(context))
         plan_identity(context.parameters)
-        _store_plan(context, "identity_9_plan", _rule_parameters())
+        store_plan(context, "identity_9_plan", _rule_parameters())
     apply_plan(context, context.run, _apply_identity_rows(context), share_writer_lock)
     _refresh_statistics(context, context.tally["events"], IDENTITY_STATISTICS)
 
@@ -194,7 +182,7 @@ def _empty_tally(context: RunContext) -> dict[str, Any]:
     zero = dict.fromkeys(("processed", "matched", "unmatched", "skipped"), 0)
     names = [
         "persons_created", "persons_completed", "driver_links", "events", "origins", "origin_history",
-        "unmatched_resolved", "audit", "skipped_changed_since_plan",
+        "unmatched_resolved", "drivers_released", "audit", "skipped_changed_since_plan",
     ]  # fmt: skip
     return {TALLY_NAMES[FEEDS[feed][0]]: dict(zero) for feed in wanted} | dict.fromkeys(names, 0)
 
@@ -242,7 +230,7 @@ def collect_candidates(parameters: Mapping[str, Any]) -> None:
         for feed in parameters.get("source") or FEEDS
     ]
     limited = 'order by snapshot_at, source_table collate "C", source_pk collate "C" limit %(limit)s'
-    _run(
+    statement(
         "identity_1_numbered",
         {"full": False, **parameters},
         feeds=sql.SQL("\nunion all\n").join(feeds),
@@ -263,28 +251,28 @@ def decide_candidates() -> None:
             ) on commit drop
             """
         )
-    _run("identity_2_keys", parameters)
-    _run("identity_3_names", parameters)
+    statement("identity_2_keys", parameters)
+    statement("identity_3_names", parameters)
     with connection.cursor() as cursor:
         cursor.execute("create index on results (n); analyze results")
-    _run("identity_4_drivers", parameters)
+    statement("identity_4_drivers", parameters)
     while _changes("identity_4_spread", parameters):
         pass
-    _run("identity_4_found", parameters)
-    _run("identity_5_scope", parameters)
+    statement("identity_4_found", parameters)
+    statement("identity_5_scope", parameters)
     _decide(parameters, "not exists")
     while _decide(parameters, "exists"):
         pass
-    _run("identity_6_cap", parameters)
-    _run("identity_7_unmatched", parameters)
-    _run("identity_8_origins", parameters)
+    statement("identity_6_cap", parameters)
+    statement("identity_7_unmatched", parameters)
+    statement("identity_8_origins", parameters)
 
 
 def _decide(parameters: Mapping[str, Any], r3b_filter: str) -> int:
     """Run one round of combining; return how many records it linked."""
     with connection.cursor() as cursor:
-        statement = sql.SQL(sqlfiles.load("identity_5_decide")).format(r3b_filter=sql.SQL(r3b_filter))
-        cursor.execute(statement, parameters)
+        decide = sql.SQL(sqlfiles.load("identity_5_decide")).format(r3b_filter=sql.SQL(r3b_filter))
+        cursor.execute(decide, parameters)
         decided = int(cursor.rowcount)
     _changes("identity_5_linked", parameters)
     return decided
@@ -296,18 +284,28 @@ def _changes(name: str, parameters: Mapping[str, Any]) -> int:
         return int(cursor.rowcount)
 
 
+def apply_decisions(plan: sql.Composable, first: int, last: int, *, run_id: int, actor: str) -> dict[str, Any]:
+    """Write what rows ``first < seq <= last`` of a plan decide about lead records; see sql/jobs/identity_apply.sql.
+
+    Takes the plan (a table, or a query in parentheses, with the columns of sql/jobs/identity_9_plan.sql), and the run
+    and actor to put it down to. Returns the counts of what was written, with those of each feed under ``sources``.
+    Must run inside a transaction that holds the writers' lock.
+    """
+    parameters = {"first": first, "last": last, "run_id": run_id, "actor": actor}
+    counts: dict[str, Any] = json.loads(statement("identity_apply", parameters, plan=plan)[0])
+    return counts
+
+
 def _apply_identity_rows(context: RunContext) -> Any:
     def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
-        parameters = {"first": first, "last": last, "run_id": context.run_id, "actor": context.run.actor}
-        counts = json.loads(_run("identity_apply", parameters, plan=_plan_table(table))[0])
+        plan = plan_identifier(table)
+        counts = apply_decisions(plan, first, last, run_id=context.run_id, actor=context.run.actor)
         for source_table, of_feed in counts.pop("sources").items():
             counts[TALLY_NAMES[source_table]] = of_feed
+        persons = sql.SQL("select person_key from {} where seq > {} and seq <= {} and person_key is not null").format(
+            plan, sql.Literal(first), sql.Literal(last)
+        )
+        merge_counts(counts, signals.announce_lead_links(persons, run_id=context.run_id, actor=context.run.actor))
         return counts
 
     return chunk
-
-
-def _finish_interrupted(context: RunContext, chunks: Any, lock: Callable[[], None]) -> None:
-    """Finish plans that earlier runs of this job left behind, and this run's own after a redelivery."""
-    while (owner := unfinished_plan(context)) is not None:
-        apply_plan(context, owner, chunks(context), lock)

@@ -11,12 +11,24 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from django.db import connection, models, transaction
+from django.db.models.functions import Now
 
 from ct4site import jobs
-from ct4site.models import JobType, RunStatus
-from identity.models import CabinetLead, Driver, Link, MigrationRecord, ScoutingRegistration, Unmatched
+from ct4site.models import JobType, Run, RunStatus
+from identity.models import (
+    CabinetLead,
+    Driver,
+    LeadEvent,
+    Link,
+    MigrationRecord,
+    Person,
+    ScoutingRegistration,
+    Unmatched,
+)
+from orphans.models import QuarantinedDriver
 from tests.oracle.matcher import World
 
 OBJECTIVE_PARK = "08e20910d81d42658d4334d3f6d10ac0"
@@ -194,6 +206,90 @@ def a_family_phone(*names: str) -> tuple[str, list[str]]:
     return phone, [a_driver(name, phone=phone) for name in names]
 
 
+# --- orphans ------------------------------------------------------------------------------------------
+
+
+class Orphan(NamedTuple):
+    """A driver that the predecessor linked to a person without a lead."""
+
+    driver_id: str
+    person: Any
+
+
+def _legacy_run() -> Run:
+    found = Run.objects.filter(job_type=JobType.LEGACY_LOAD).first()
+    return found or Run.objects.create(
+        job_type=JobType.LEGACY_LOAD, actor="tests", status=RunStatus.COMPLETED, completed_at=Now(), stats={"audit": 0}
+    )
+
+
+def an_orphan(
+    name: str | None = JUAN,
+    *,
+    phone: str | None = None,
+    licence: str | None = None,
+    driver_id: str | None = None,
+    person: Any = None,
+    rule: str = "R1_PHONE_EXACT",
+    linked: dt.date = dt.date(2025, 12, 21),
+    evidence: dict[str, Any] | None = None,
+) -> Orphan:
+    """Add what the predecessor left: a person without lead, and the link of an account to it.
+
+    The keys are the person's, normalised. The account is in no feed unless ``driver_id`` names one that is; with
+    ``person`` it is one more account of that person.
+    """
+    person = person or Person.objects.create(
+        confidence_level="HIGH", primary_phone=phone, primary_license=licence, primary_full_name=name
+    ).pk  # fmt: skip
+    driver_id = driver_id or f"{next(_numbers):032x}"
+    moment = dt.datetime.combine(linked, dt.time(3, 10), ZoneInfo("America/Lima"))
+    Link.objects.create(
+        person_id=person, source_table="drivers", source_pk=driver_id, snapshot_date=moment, linked_at=moment,
+        match_rule=rule, match_score=95, confidence_level="HIGH", run=_legacy_run(),
+        evidence=evidence or {"driver_id": driver_id, "legacy": True},
+    )  # fmt: skip
+    return Orphan(driver_id, person)
+
+
+def an_event(
+    record: Record,
+    *,
+    person: Any = None,
+    on: dt.date = LEAD_DATE,
+    payload: dict[str, Any] | None = None,
+    **columns: Any,
+) -> int:
+    """Add the lead event of a record by hand, as a foreign program would; return its id."""
+    return LeadEvent.objects.create(
+        source_table=record.source_table, source_pk=record.source_pk, event_date=on, person_id=person,
+        payload_json=payload or {}, **columns,
+    ).pk  # fmt: skip
+
+
+def fix_orphans(**parameters: Any) -> dict[str, Any]:
+    """Repair or quarantine drivers without leads; return the tally."""
+    return run_job(JobType.ORPHANS_FIX, **parameters)
+
+
+def case_of(driver_id: str) -> QuarantinedDriver | None:
+    """Return the quarantine row of a driver whatever its status, or None."""
+    return QuarantinedDriver.objects.filter(driver_id=driver_id).first()
+
+
+def verdict(driver_id: str) -> tuple[str, str] | None:
+    """Return (status, reason) of a driver's quarantine row, or None."""
+    case = case_of(driver_id)
+    return (case.status, case.detected_reason) if case else None
+
+
+def outcomes(driver_id: str) -> dict[str, str]:
+    """Return why each record did or did not suffice as evidence for a driver: ``{source_pk: outcome}``."""
+    case = case_of(driver_id)
+    assert case is not None, f"{driver_id} was never decided"
+    return {piece["source_pk"]: piece["outcome"] for piece in case.evidence_json["evidence"]}
+
+
 # --- running and asking -------------------------------------------------------------------------------
 
 
@@ -312,6 +408,17 @@ facts as (
         extract(epoch from origins.origin_created_at), origins.resolution_status, origins.decided_by
     )
     from canon.identity_origin as origins left join labels using (person_key)
+    union all
+    select concat_ws(
+        '|', 'quarantine', driver_id, status, detected_reason, creation_rule, lead_events_count, resolution_notes, (
+            select string_agg(concat_ws(' ', seen ->> 'source_pk', seen ->> 'level', seen ->> 'outcome'), ', ' order by place)
+            from jsonb_array_elements(evidence_json -> 'evidence') with ordinality as pieces (seen, place)
+        )
+    )
+    from canon.driver_orphan_quarantine
+    union all
+    select concat_ws('|', 'quarantine history', driver_id, status_old, status_new, change_reason)
+    from canon.driver_orphan_quarantine_history
     union all
     select concat_ws(
         '|', 'event', events.source_table, events.source_pk, events.event_date, coalesce(labels.label, '-'),

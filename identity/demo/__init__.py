@@ -19,10 +19,13 @@ def generate(*, leads: int, seed: int, directory: Path) -> dict[str, int]:
     only files of the set are replaced, and only when the new set is complete). Returns the rows per table. Raises
     ValueError for numbers out of range and OSError when the directory cannot be written.
 
-    `linkable` in truth_leads is decided by the story that wrote the row: the person has a driver account, the row has the
-    date that matching requires, and it carries a key that a careful human could decide on. No matcher is asked.
+    `linkable` in truth_leads is decided by the story that wrote the row: the person has a driver account in the feed, the
+    row has the date that matching requires, and it carries a key that a careful human could decide on. No matcher is asked.
+    truth_drivers names the human of every account, those that left the feed included. truth_orphans has one row per
+    account of the predecessor without a lead link: whether a lead record shows beyond doubt that it is legitimate, and
+    which one; an account still in the feed may be found legitimate by matching before any repair.
 
-    Origin: domain.md 2, 2.8, 9.9; decisions Q76, Q78, Q79; reliability F24, F28.
+    Origin: domain.md 2, 2.8, 9.2, 9.9; decisions Q76, Q78, Q79; reliability F24, F28.
     """
     if not 1 <= leads <= MAX_LEADS:
         raise ValueError("leads out of range")

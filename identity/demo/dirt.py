@@ -18,6 +18,17 @@ LICENCE_JUNK = [
     "N/A",
     ".",
 ]
+# What scouts type when they have no licence at hand and the form wants one: clean in shape, in no list of placeholders.
+UNLISTED_LICENCES = [
+    "Q12345678",
+    "A12345678",
+    "Q11223344",
+    "Q12121212",
+    "B12345678",
+    "Q98765432",
+    "Q12312312",
+    "A11223344",
+]
 PHONE_JUNK = [
     "999999999",
     "000000000",
@@ -105,8 +116,13 @@ def plate_raw(dice: Dice, plate: str, clean: float = 0.6) -> str:
 def junk_licence(dice: Dice, number: int) -> str:
     """Return a placeholder licence; one in four is Yango's draft marker with a number of its own."""
     if dice.chance(0.25):
-        return "DRIVERDRAFT" + dice.hex_id("draft", number)
+        return draft_licence(dice, number)
     return dice.pick(LICENCE_JUNK)
+
+
+def draft_licence(dice: Dice, number: int) -> str:
+    """Return the licence that Yango gives to the draft of an account."""
+    return "DRIVERDRAFT" + dice.hex_id("draft", number)
 
 
 def wrong_digit(dice: Dice, value: str, first: int) -> str:

@@ -47,7 +47,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "truth_leads": ("source_table", "source_pk", "person_id", "driver_id", "linkable", "scenario"),
     "truth_drivers": ("driver_id", "person_id"),
     "truth_scouts": ("person_id", "scouts", "within_7_days", "rule", "winner"),
-    "truth_orphans": ("driver_id", "repairable", "scenario"),
+    "truth_orphans": ("driver_id", "person_id", "repairable", "source_table", "source_pk", "scenario"),
 }  # fmt: skip
 MANIFEST = "manifest.json"
 

@@ -64,6 +64,24 @@ def without_accents(text: str) -> str:
     return text.translate(_UNACCENT)
 
 
+def names_are_alike(one: list[str], other: list[str]) -> bool:
+    """Say whether two names share a word, or two words of five letters and more that differ by one letter (Q76)."""
+    ours = {word for part in one for word in without_accents(part).lower().split()}
+    theirs = {word for part in other for word in without_accents(part).lower().split()}
+    if ours & theirs:
+        return True
+    return any(min(len(word), len(known)) >= 5 and _one_letter_apart(word, known) for word in ours for known in theirs)
+
+
+def _one_letter_apart(word: str, other: str) -> bool:
+    if abs(len(word) - len(other)) > 1:
+        return False
+    kept = 0
+    while kept < min(len(word), len(other)) and word[kept] == other[kept]:
+        kept += 1
+    return word[kept + (len(word) >= len(other)) :] == other[kept + (len(other) >= len(word)) :]
+
+
 def zipf_weights(count: int, offset: float) -> list[float]:
     """Return the running sums of 1 / (n + offset), for `position`."""
     return list(accumulate(1.0 / (rank + offset) for rank in range(1, count + 1)))

@@ -22,6 +22,7 @@ from identity.demo.names import (
     MALE_WEIGHTS,
     SURNAME_WEIGHTS,
     SURNAMES,
+    names_are_alike,
     position,
     without_accents,
 )
@@ -44,6 +45,8 @@ ACQUISITION_METHODS = ["Volante", "referido", "REFERIDO", "Redes sociales", "fac
 PLATE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PLATE_MIDDLE = PLATE_LETTERS + "0123456789"
 PLATES = 26 * 36 * 26 * 999
+PLACEHOLDER_NUMBERS = frozenset(int(licence[1:]) for licence in dirt.UNLISTED_LICENCES) | {0}
+UNLISTED_LICENCE_USES = 50  # times the same unlisted placeholder is asked for before scouts find another one
 
 # What a lead carries of a key: the person's own, one digit off, nothing, a placeholder.
 TRUE, TYPO, NONE, JUNK = "true", "typo", "none", "junk"
@@ -78,15 +81,17 @@ class Person:
 
 @dataclass(slots=True)
 class Account:
-    """A driver account, and which keys it really holds."""
+    """A driver account, which keys it really holds, and whether the feed still has it."""
 
     driver_id: str
     person: Person
     full_name: str
+    park: str | None
     hire_day: int | None
     has_phone: bool
     has_licence: bool
     has_plate: bool
+    in_feed: bool
     trips: int = 0
     is_paid: bool = False
 
@@ -98,7 +103,7 @@ class World:
         self.leads, self.files = leads, files
         self.dice = Dice(seed)
         self.leads_written = 0
-        self._people = self._drafts = 0
+        self._people = self._drafts = self._left = self._unlisted = 0
         self._phones = Scrambled(10**8, 61_803_399, self.dice.below(10**8))
         self._licences = Scrambled(10**8, 38_196_601, self.dice.below(10**8))
         self._plates = Scrambled(PLATES, 15_485_863, self.dice.below(PLATES))
@@ -143,10 +148,9 @@ class World:
         return other
 
     def stranger(self, person: Person) -> Person:
-        """Return a person whose name has no part in common with `person`'s."""
-        taken = {without_accents(part) for part in person.given + person.surnames}
+        """Return a person whose name nobody takes for `person`'s."""
         other = self.person()
-        while taken & {without_accents(part) for part in other.given + other.surnames}:
+        while names_are_alike(person.given + person.surnames, other.given + other.surnames):
             other.given = [MALE[position(MALE_WEIGHTS, self.dice.roll())], self.dice.pick(MALE)]
             other.surnames = [self.surname(), self.dice.pick(SURNAMES)]
         return other
@@ -166,7 +170,7 @@ class World:
 
     def new_licence(self) -> str:
         number = self._licences.next()
-        if not number:
+        while number in PLACEHOLDER_NUMBERS:
             number = self._licences.next()
         roll = self.dice.roll()
         if roll < 0.92:
@@ -174,6 +178,16 @@ class World:
         if roll < 0.97:
             return f"{self.dice.pick('ABCDEFGH')}{number:08d}"
         return f"U{number:08d}{self.dice.below(10)}"
+
+    def draft_licence(self) -> str:
+        """Return a draft's licence that no other story has."""
+        self._drafts += 1
+        return dirt.draft_licence(self.dice, self._drafts)
+
+    def unlisted_licence(self) -> str:
+        """Return a placeholder that looks like a licence: the same one for so long that hundreds share it."""
+        uses, self._unlisted = self._unlisted, self._unlisted + 1
+        return dirt.UNLISTED_LICENCES[uses // UNLISTED_LICENCE_USES % len(dirt.UNLISTED_LICENCES)]
 
     def new_plate(self) -> str:
         number, digits = divmod(self._plates.next(), 999)
@@ -191,10 +205,12 @@ class World:
         objective: float | bool,
         hire_day: int | None = None,
         complete: bool = False,
+        in_feed: bool = True,
     ) -> Account:
         """Open a driver account: one row of drivers, its truth, and the trips of the first two weeks after `day`.
 
-        `objective` is the chance of the park of interest; `complete` forbids missing keys.
+        `objective` is the chance of the park of interest; `complete` forbids missing keys; an account that is not
+        `in_feed` was closed or moved since: its trips and its truth remain, its row of drivers does not.
         """
         dice = self.dice
         if hire_day is None:
@@ -208,6 +224,9 @@ class World:
             park = None
         number = self.files.rows["drivers"] + 1
         driver_id = dice.hex_id("driver", number)
+        if not in_feed:
+            self._left += 1
+            driver_id = dice.hex_id("driver that left", self._left)
 
         raw_phone: str | None
         raw_phone, has_phone = dirt.phone_in_drivers(dice, person.phone), True
@@ -221,9 +240,8 @@ class World:
                 has_phone = False
                 raw_phone = dice.pick(dirt.DRIVER_PHONE_JUNK)
             if dice.chance(0.03):
-                self._drafts += 1
                 has_licence, licence_normalized = False, None
-                licence_number = None if dice.chance(0.4) else "DRIVERDRAFT" + dice.hex_id("draft", self._drafts)
+                licence_number = None if dice.chance(0.4) else self.draft_licence()
             if dice.chance(0.015):
                 has_plate, car_number, car_normalized = False, None, None
 
@@ -232,9 +250,12 @@ class World:
         full_name = dirt.cased(dice, ordered)
         if not complete and dice.chance(0.012):
             full_name = dirt.cased(dice, f"{surnames} {person.given[0]}")
-        account = Account(driver_id, person, full_name, hire, has_phone, has_licence, has_plate)
+        account = Account(driver_id, person, full_name, park, hire, has_phone, has_licence, has_plate, in_feed)
         if complete or dice.chance(0.97):
             self._drive(account, day)
+        self.files.write("truth_drivers", (driver_id, person.id))
+        if not in_feed:
+            return account
 
         created = iso(hire if hire is not None else day)
         brand, model, color = person.car
@@ -255,7 +276,6 @@ class World:
                 iso(TODAY - dice.below(30)), f"{created} {self._clock()}", f"{iso(TODAY)} 04:00:00",
             ),
         )  # fmt: skip
-        self.files.write("truth_drivers", (driver_id, person.id))
         return account
 
     def _clock(self) -> str:
@@ -358,6 +378,7 @@ class World:
         licence: str | None = None,
         name: str = AS_IT_COMES,
         foreign_phone: str | None = None,
+        foreign_licence: str | None = None,
     ) -> str:
         """Write one registration by a scout and its truth; return its source_pk."""
         dice = self.dice
@@ -369,9 +390,12 @@ class World:
         if licence is None:
             roll = dice.roll()
             licence = TRUE if roll < 0.78 else JUNK if roll < 0.9 else NONE
-        if licence in (TRUE, TYPO):
+        raw_licence: str | None
+        if foreign_licence is not None:
+            raw_licence = dirt.licence_in_lead(dice, foreign_licence)
+        elif licence in (TRUE, TYPO):
             written = person.licence if licence == TRUE else dirt.wrong_digit(dice, person.licence, 1)
-            raw_licence: str | None = dirt.licence_in_lead(dice, written)
+            raw_licence = dirt.licence_in_lead(dice, written)
         else:
             self._drafts += 1
             raw_licence = dirt.junk_licence(dice, self._drafts) if licence == JUNK else None
@@ -417,7 +441,7 @@ class World:
                 None if account is None or account.hire_day is None else iso(account.hire_day), iso(day), iso(day),
             ),
         )  # fmt: skip
-        decidable = account is not None and has_driver_id
+        decidable = account is not None and account.in_feed and has_driver_id
         self._truth("module_ct_migrations", str(number), person, account, decidable, scenario)
         if scout is not None:
             person.claims.append((day, number, "migration", scout))
@@ -484,12 +508,12 @@ class World:
         if style == JUNK:
             return dice.pick(dirt.JUNK_NAMES), 0
         given, surnames = list(person.given), list(person.surnames)
-        roll = dice.roll()
+        roll = 0.0 if style == COMPLETE else dice.roll()
         if roll > 0.50:
             del given[1:]
         if roll > 0.83:
             del surnames[1:]
-        if dice.chance(0.04):
+        if style != COMPLETE and dice.chance(0.04):
             surnames[0] = dirt.wrong_letter(dice, surnames[0])
         parts = given + surnames if dice.chance(0.62) else surnames + given
         text = " ".join(parts)
@@ -502,7 +526,7 @@ class World:
         account: Account | None, name_parts: int, *, phone: str = NONE, licence: str = NONE, plate: str = NONE
     ) -> bool:
         """Say whether a careful human could tell this row's driver account: by a key that both sides really hold."""
-        if account is None:
+        if account is None or not account.in_feed:
             return False
         own_phone = phone == TRUE and account.has_phone
         if own_phone and name_parts >= (2 if account.person.phone_is_shared else 1):
@@ -567,31 +591,64 @@ class World:
                 (scout, f"{name} - zona {scout % 5 + 1}", normalized, scout <= ACTIVE_SCOUTS, joined, joined),
             )
 
-    def legacy_person(self, person: Person) -> str:
-        """Write a person as the predecessor registered them; return the person_key, shaped like a random uuid."""
+    def legacy_person(self, person: Person, *, licence: str | None = None) -> str:
+        """Write a person as the predecessor registered them; return the person_key, shaped like a random uuid.
+
+        `licence` is what the predecessor took for the person's own.
+        """
         raw = self.dice.hex_id("legacy person", self.files.rows["legacy_persons"] + 1)
         variant = "89ab"[int(raw[16], 16) % 4]
         key = f"{raw[:8]}-{raw[8:12]}-4{raw[13:16]}-{variant}{raw[17:20]}-{raw[20:]}"
         name = without_accents(" ".join(person.surnames + person.given)).upper()
         self.files.write(
             "legacy_persons",
-            (key, "HIGH", person.phone, None, person.licence, name, "{}", LEGACY_RUN_AT, LEGACY_RUN_AT),
+            (key, "HIGH", person.phone, None, licence or person.licence, name, "{}", LEGACY_RUN_AT, LEGACY_RUN_AT),
         )
         return key
 
-    def legacy_link(self, person_key: str, table: str, source_pk: str, rule: str, evidence: dict[str, str]) -> None:
-        """Write one link of the predecessor."""
+    def legacy_link(
+        self, person_key: str, table: str, source_pk: str, rule: str, evidence: dict[str, str | None]
+    ) -> None:
+        """Write one link of the predecessor; `evidence` is what its rule wrote down (domain.md 5.2)."""
         score = {"R1_PHONE_EXACT": 95, "R2_LICENSE_EXACT": 92}.get(rule, 100)
-        written = json.dumps({**evidence, "created_by": "process_drivers"}, sort_keys=True)
         self.files.write(
             "legacy_links",
-            (person_key, table, source_pk, LEGACY_RUN_AT, rule, score, "HIGH", written, LEGACY_RUN_AT),
-        )
+            (
+                person_key, table, source_pk, LEGACY_RUN_AT, rule, score, "HIGH", json.dumps(evidence, sort_keys=True),
+                LEGACY_RUN_AT,
+            ),
+        )  # fmt: skip
 
-    def orphan(self, account: Account, scenario: str, *, repairable: bool) -> None:
-        """Write the link of a driver without lead link, as the predecessor's mass run left it (domain.md 9.9)."""
-        roll = self.dice.roll()
-        rule = "R1_PHONE_EXACT" if roll < 0.94 else "R2_LICENSE_EXACT" if roll < 0.98 else "driver_direct"
-        key = self.legacy_person(account.person)
-        self.legacy_link(key, "drivers", account.driver_id, rule, {"driver_id": account.driver_id})
-        self.files.write("truth_orphans", (account.driver_id, repairable, scenario))
+    def orphan(
+        self,
+        account: Account,
+        scenario: str,
+        *,
+        repaired_by: tuple[str, str] | None = None,
+        person_key: str | None = None,
+        licence: str | None = None,
+        rule: str | None = None,
+    ) -> str:
+        """Write the link of a driver without lead link, as the predecessor's mass run left it, and its truth (domain.md 9.9).
+
+        Takes the lead record that shows beyond doubt that the driver is legitimate, if one does; the person it was linked
+        to (without one, a person of its own is registered), and the licence and the rule it was linked by where a story
+        needs them. Returns the person_key.
+        """
+        person = account.person
+        if rule is None:
+            roll = self.dice.roll()
+            rule = "R1_PHONE_EXACT" if roll < 0.967 else "R2_LICENSE_EXACT" if roll < 0.987 else "driver_direct"
+        if person_key is None:
+            person_key = self.legacy_person(person, licence=licence)
+        evidence: dict[str, str | None] = {"created_by": "process_drivers", "driver_id": account.driver_id}
+        if rule == "R1_PHONE_EXACT":
+            evidence |= {"phone_normalized": person.phone, "park_id": account.park}
+        elif rule == "R2_LICENSE_EXACT":
+            evidence |= {"license_normalized": licence or person.licence, "park_id": account.park}
+        self.legacy_link(person_key, "drivers", account.driver_id, rule, evidence)
+        table, source_pk = repaired_by or (None, None)
+        self.files.write(
+            "truth_orphans", (account.driver_id, person.id, repaired_by is not None, table, source_pk, scenario)
+        )
+        return person_key

@@ -25,6 +25,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from psycopg2 import sql
 
+from ct4site.reports import safe_cell
 from identity.sources.reading import (
     BLOCK,
     FORMATS,
@@ -116,12 +117,6 @@ def load_source(
 # --- rejects ---------------------------------------------------------------------------------------
 
 
-def _safe_cell(text: str) -> str:
-    """The text with an apostrophe before anything a spreadsheet would take for a formula (OWASP)."""
-    seen = text.lstrip(" \ufeff\u00a0")
-    return f"'{text}" if seen[:1] in tuple("=+-@|%＝＋－＠\t\r\n'") else text
-
-
 class Rejects:
     """The file of rejected rows, made with the first of them; named for good only when the load is through."""
 
@@ -144,7 +139,7 @@ class Rejects:
             self._writer.writerow(("file", "line", "column", "value", "reason", "row"))
         raw: Any = dict(zip(names, row, strict=True)) if len(row) == len(names) else row
         cells = (self.source, str(line), column, value, reason, json.dumps(raw, ensure_ascii=False))
-        self._writer.writerow([_safe_cell(cell) for cell in cells])
+        self._writer.writerow([safe_cell(cell) for cell in cells])
         self.count += 1
 
     def keep(self) -> str | None:

@@ -4,7 +4,9 @@
 select
     guarded.name as subject,
     'its history can be changed' as problem
-from (values ('ops.audit_log'), ('canon.identity_origin_history')) as guarded (name)
+from (
+    values ('ops.audit_log'), ('canon.identity_origin_history'), ('canon.driver_orphan_quarantine_history')
+) as guarded (name)
 where not exists (
         select 1 from pg_trigger as triggers
         -- 2 before, 8 delete, 16 update, 32 truncate; never per row

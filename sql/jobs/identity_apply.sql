@@ -2,7 +2,7 @@
 -- audit, in one statement (domain.md 5.6, 6.1). A person is left out as a whole when anything about it changed since
 -- the plan was made; the next run plans it anew. Returns the counts of what was written.
 with picked as materialized (
-    select * from {plan} where seq > %(first)s and seq <= %(last)s
+    select * from {plan} as rows where seq > %(first)s and seq <= %(last)s
 ),
 
 -- Rows are found by key, one by one, whatever the statistics say of tables that are just being filled: a chunk must

@@ -56,8 +56,17 @@ VIOLATIONS: dict[str, Callable[[], None]] = {
         " select source_table, source_pk, now(), 'NO_CANDIDATES' from canon.identity_links"
         " where source_table = 'module_ct_scouting_daily'"
     ),
-    "chk_driver_link_has_lead_link": lambda: execute(
-        "delete from canon.identity_links where source_table <> 'drivers'"
+    "chk_orphan_is_quarantined": lambda: execute("delete from canon.identity_links where source_table <> 'drivers'"),
+    "chk_quarantine_is_released": lambda: execute(
+        "insert into canon.driver_orphan_quarantine (driver_id, detected_reason)"
+        " select source_pk, 'no_lead_no_events' from canon.identity_links where source_table = 'drivers'"
+    ),
+    "chk_quarantine_explains_itself": lambda: execute(
+        "insert into canon.driver_orphan_quarantine (driver_id, detected_reason, evidence_json)"
+        " values ('x', 'no_lead_no_events', '{\"creation_rule\": \"R1_PHONE_EXACT\"}')"
+    ),
+    "chk_driver_link_is_guarded": lambda: execute(
+        "alter table canon.identity_links enable trigger driver_link_has_a_lead_link"
     ),
     "chk_event_person_is_link_person": lambda: execute("update observational.lead_events set person_key = null"),
     "chk_origin_rests_on_a_lead_link": lambda: execute("update canon.identity_origin set origin_source_id = 'other'"),

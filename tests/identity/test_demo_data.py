@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import unicodedata
 from collections import Counter, defaultdict
 from datetime import date, timedelta
 from io import StringIO
@@ -20,6 +21,7 @@ from django.core.management import CommandError, call_command
 from identity.demo import generate
 from identity.demo.dice import Dice, Scrambled
 from identity.demo.files import COLUMNS, MANIFEST, DemoFiles
+from identity.demo.names import names_are_alike
 from identity.demo.stories import STORIES
 from identity.demo.world import OBJECTIVE_PARK, World
 
@@ -73,7 +75,7 @@ class TestReproducible:
         """Change this digest only when the stories are meant to change."""
         generate(leads=300, seed=5, directory=tmp_path)
         together = hashlib.sha256(json.dumps(digest(tmp_path), sort_keys=True).encode()).hexdigest()
-        assert together == "84e5dcf0f4c1359f5fbd0c36833282ae05fc2b9b9f48fa31a0761fb54fd86043"
+        assert together == "e4b27e7bc55adc666f6abbc26a8de6ff471e800a9fcaf7b6fd9217324df9b7de"
 
     def test_another_seed_gives_another_world(self, tmp_path):
         generate(leads=300, seed=5, directory=tmp_path / "one")
@@ -134,10 +136,19 @@ class TestConsistent:
         assert truth == leads
         assert set(truth.values()) == {1}
 
-    def test_every_driver_has_one_truth_row(self, tables):
+    def test_every_driver_in_the_feed_or_linked_by_the_predecessor_has_one_truth_row(self, tables):
         drivers = [row["driver_id"] for row in tables["drivers"]]
-        assert [row["driver_id"] for row in tables["truth_drivers"]] == drivers
-        assert len(set(drivers)) == len(drivers)
+        left = {row["source_pk"] for row in tables["legacy_links"] if row["source_table"] == "drivers"} - set(drivers)
+        truth = [row["driver_id"] for row in tables["truth_drivers"]]
+        assert [driver_id for driver_id in truth if driver_id not in left] == drivers
+        assert set(truth) == left | set(drivers)
+        assert len(set(truth)) == len(truth)
+
+    def test_a_lead_of_an_account_outside_the_feed_is_not_linkable(self, tables):
+        feed = {row["driver_id"] for row in tables["drivers"]}
+        outside = [row for row in tables["truth_leads"] if row["driver_id"] and row["driver_id"] not in feed]
+        assert len(outside) > 50
+        assert {row["linkable"] for row in outside} == {"false"}
 
     def test_the_driver_of_a_lead_belongs_to_the_person_of_the_lead(self, tables):
         person_of = {row["driver_id"]: row["person_id"] for row in tables["truth_drivers"]}
@@ -157,7 +168,7 @@ class TestConsistent:
             assert [int(row["id"]) for row in tables[table]] == list(range(1, len(tables[table]) + 1))
 
     def test_trips_and_payments_are_of_known_drivers_and_nothing_is_in_the_future(self, tables):
-        known = {row["driver_id"] for row in tables["drivers"]}
+        known = {row["driver_id"] for row in tables["truth_drivers"]}
         assert {row["driver_id"] for row in tables["summary_daily"]} <= known
         assert {row["driver_id"] for row in tables["module_ct_cabinet_payments"]} - {""} <= known
         for table, column in (
@@ -192,31 +203,29 @@ class TestConsistent:
     def test_the_links_of_the_predecessor_are_of_known_persons_and_records(self, tables):
         persons = [row["person_key"] for row in tables["legacy_persons"]]
         assert len(set(persons)) == len(persons)
-        records = {("drivers", row["driver_id"]) for row in tables["drivers"]}
+        records = {("drivers", row["driver_id"]) for row in tables["truth_drivers"]}
         records |= {("module_ct_scouting_daily", row["id"]) for row in tables["module_ct_scouting_daily"]}
         links = tables["legacy_links"]
         assert {row["person_key"] for row in links} == set(persons)
         assert {(row["source_table"], row["source_pk"]) for row in links} <= records
-        assert all(json.loads(row["evidence"]) for row in links)
-        assert Counter(row["match_rule"] for row in links).most_common(1)[0][0] == "R1_PHONE_EXACT"
+        rules = Counter(row["match_rule"] for row in links)
+        assert set(rules) == {"R1_PHONE_EXACT", "R2_LICENSE_EXACT", "driver_direct"}
+        assert 0.94 < rules["R1_PHONE_EXACT"] / len(links) < 0.99
 
-    def test_orphans_are_the_driver_links_whose_person_has_no_lead_link(self, tables):
-        links = tables["legacy_links"]
-        with_lead = {row["person_key"] for row in links if row["source_table"] != "drivers"}
-        orphans = {
-            row["source_pk"] for row in links if row["source_table"] == "drivers" and row["person_key"] not in with_lead
-        }
-        truth = tables["truth_orphans"]
-        assert {row["driver_id"] for row in truth} == orphans
-        assert 0.4 < sum(row["repairable"] == "true" for row in truth) / len(truth) < 0.6
-
-    def test_repairable_orphans_have_a_lead_row_with_their_driver_and_the_rest_say_why_not(self, tables):
-        leads = {row["driver_id"] for row in tables["truth_leads"] if row["driver_id"]}
-        for row in tables["truth_orphans"]:
-            if row["repairable"] == "true":
-                assert row["driver_id"] in leads
-            elif row["scenario"] in ("orphan_without_evidence", "orphan_from_before_the_leads"):
-                assert row["driver_id"] not in leads
+    def test_the_links_of_the_predecessor_carry_the_key_of_their_rule(self, tables):
+        persons = {row["person_key"]: row for row in tables["legacy_persons"]}
+        for row in tables["legacy_links"]:
+            evidence, person = json.loads(row["evidence"]), persons[row["person_key"]]
+            if row["source_table"] != "drivers":
+                assert re.fullmatch(r"9\d{8}", evidence["phone_normalized"])
+                continue
+            assert (evidence["driver_id"], evidence["created_by"]) == (row["source_pk"], "process_drivers")
+            if row["match_rule"] == "R1_PHONE_EXACT":
+                assert re.fullmatch(r"9\d{8}", evidence["phone_normalized"])
+                assert evidence["phone_normalized"] == person["primary_phone"]
+            elif row["match_rule"] == "R2_LICENSE_EXACT":
+                assert re.fullmatch(r"[A-Z]\d{8,9}", evidence["license_normalized"])
+                assert evidence["license_normalized"] == person["primary_license"]
 
     def test_scouts_of_a_person_follow_the_ledger_rules(self, tables):
         person_of = {(row["source_table"], row["source_pk"]): row["person_id"] for row in tables["truth_leads"]}
@@ -242,6 +251,205 @@ class TestConsistent:
                 assert (row["rule"], row["winner"]) == ("A_FLEET", max(fleet[person])[1])
             else:
                 assert (row["rule"], row["winner"]) == ("A", events[-1][2])
+
+
+class Orphan:
+    """One driver without a lead: its truth, what the predecessor knew of it, and the lead rows of its story."""
+
+    def __init__(self, truth, person):
+        self.driver_id, self.scenario, self.human = truth["driver_id"], truth["scenario"], truth["person_id"]
+        self.repairable = truth["repairable"] == "true"
+        self.repaired_by = (truth["source_table"], truth["source_pk"])
+        self.person_key = person["person_key"]
+        self.phone, self.licence = person["primary_phone"], person["primary_license"]
+        self.words = words(person["primary_full_name"])
+
+
+def words(name):
+    letters = unicodedata.normalize("NFD", name.replace("-", " ").upper())
+    return {word for word in re.sub("[^A-Z ]", "", letters).split() if word not in ("DE", "DEL", "LA", "LOS")}
+
+
+def mobile(raw):
+    digits = re.sub(r"\D", "", raw)[-9:]
+    return digits if re.fullmatch(r"9\d{8}", digits) and digits != "999999999" else None
+
+
+def plain_licence(raw):
+    return re.sub("[^A-Z0-9]", "", raw.upper())
+
+
+@pytest.fixture(scope="module")
+def orphans(tables):
+    persons = {row["person_key"]: row for row in tables["legacy_persons"]}
+    person_of = {
+        row["source_pk"]: row["person_key"] for row in tables["legacy_links"] if row["source_table"] == "drivers"
+    }
+    return [Orphan(row, persons[person_of[row["driver_id"]]]) for row in tables["truth_orphans"]]
+
+
+@pytest.fixture(scope="module")
+def registrations(tables):
+    """Registrations by the story that wrote them."""
+    scenario = {
+        row["source_pk"]: row["scenario"]
+        for row in tables["truth_leads"]
+        if row["source_table"] == "module_ct_scouting_daily"
+    }
+    told = defaultdict(list)
+    for row in tables["module_ct_scouting_daily"]:
+        told[scenario[row["id"]]].append(row)
+    return told
+
+
+class TestOrphans:
+    def named(self, orphans, scenario):
+        found = [orphan for orphan in orphans if orphan.scenario == scenario]
+        assert found
+        return found
+
+    def test_they_are_the_driver_links_whose_person_has_no_lead_link(self, tables):
+        links = tables["legacy_links"]
+        with_lead = {row["person_key"] for row in links if row["source_table"] != "drivers"}
+        without = [
+            row["source_pk"] for row in links if row["source_table"] == "drivers" and row["person_key"] not in with_lead
+        ]
+        assert sorted(row["driver_id"] for row in tables["truth_orphans"]) == sorted(without)
+
+    def test_they_are_few_and_about_half_of_them_have_evidence(self, orphans):
+        assert 0.015 < len(orphans) / 10_000 < 0.02
+        assert 0.4 < sum(orphan.repairable for orphan in orphans) / len(orphans) < 0.6
+
+    def test_the_human_is_the_one_of_the_account(self, tables, orphans):
+        person_of = {row["driver_id"]: row["person_id"] for row in tables["truth_drivers"]}
+        assert {orphan.driver_id: orphan.human for orphan in orphans} == {
+            orphan.driver_id: person_of[orphan.driver_id] for orphan in orphans
+        }
+
+    def test_the_record_that_repairs_one_is_a_lead_of_the_same_human_and_the_rest_have_none(self, tables, orphans):
+        human_of = {(row["source_table"], row["source_pk"]): row["person_id"] for row in tables["truth_leads"]}
+        for orphan in orphans:
+            if orphan.repairable:
+                assert human_of[orphan.repaired_by] == orphan.human
+            else:
+                assert orphan.repaired_by == ("", "")
+
+    def test_the_record_that_repairs_one_names_the_driver_or_carries_a_key_and_a_word_of_the_name(
+        self, tables, orphans
+    ):
+        migrations = {row["id"]: row for row in tables["module_ct_migrations"]}
+        scouting = {row["id"]: row for row in tables["module_ct_scouting_daily"]}
+        named = defaultdict(set)
+        for orphan in orphans:
+            table, source_pk = orphan.repaired_by
+            if table == "module_ct_migrations":
+                named[orphan.person_key].add(orphan.driver_id)
+                assert migrations[source_pk]["driver_id"].strip().lower() in named[orphan.person_key]
+            elif table:
+                row = scouting[source_pk]
+                by_phone = mobile(row["driver_phone"]) == orphan.phone
+                by_licence = plain_licence(row["driver_license"]) == orphan.licence
+                assert words(row["driver_name"]) & orphan.words
+                assert (by_phone, by_licence) == {
+                    "orphan_with_phone_in_scouting": (True, False),
+                    "orphan_with_both_keys_in_scouting": (True, True),
+                }.get(orphan.scenario, (False, True))
+
+    def test_two_of_three_repairable_ones_have_left_the_feed(self, tables, orphans):
+        feed = {row["driver_id"] for row in tables["drivers"]}
+        left = [orphan.driver_id not in feed for orphan in orphans if orphan.repairable]
+        assert 0.55 < sum(left) / len(left) < 0.8
+        for scenario in ("licence", "phone", "both_keys"):
+            found = {o.driver_id in feed for o in self.named(orphans, f"orphan_with_{scenario}_in_scouting")}
+            assert found == {True, False}
+        assert {o.driver_id in feed for o in self.named(orphans, "orphan_with_migration")} == {True, False}
+
+    def test_no_lead_row_carries_a_key_or_the_account_of_one_without_evidence(self, tables, orphans):
+        phones = {mobile(row["driver_phone"]) for row in tables["module_ct_scouting_daily"]}
+        phones |= {mobile(row["park_phone"]) for row in tables["module_ct_cabinet_leads"]}
+        licences = {plain_licence(row["driver_license"]) for row in tables["module_ct_scouting_daily"]}
+        accounts = {row["driver_id"].strip().lower() for row in tables["module_ct_migrations"]}
+        for scenario in ("orphan_without_evidence", "orphan_from_before_the_leads", "orphan_with_junk_evidence"):
+            for orphan in self.named(orphans, scenario):
+                assert orphan.phone not in phones
+                assert orphan.licence not in licences
+                assert orphan.driver_id not in accounts
+
+    def test_two_accounts_of_one_person_are_both_repaired_by_the_migration_of_one(self, tables, orphans):
+        accounts = defaultdict(list)
+        for orphan in self.named(orphans, "orphan_with_two_accounts"):
+            accounts[orphan.person_key].append(orphan)
+        migrated = {row["driver_id"].strip().lower() for row in tables["module_ct_migrations"]}
+        for pair in accounts.values():
+            assert len(pair) == 2
+            assert len({(orphan.human, orphan.repaired_by) for orphan in pair}) == 1
+            assert [orphan.driver_id in migrated for orphan in pair].count(True) == 1
+
+    def test_the_relative_whose_phone_was_given_is_a_driver_of_quite_another_name(self, tables, orphans):
+        drivers = defaultdict(list)
+        for row in tables["drivers"]:
+            drivers[mobile(row["phone"])].append(row["full_name"])
+        scouting = {row["id"]: row for row in tables["module_ct_scouting_daily"]}
+        for orphan in self.named(orphans, "orphan_with_phone_of_a_relative"):
+            [relative] = drivers[mobile(scouting[orphan.repaired_by[1]]["driver_phone"])]
+            assert not words(relative) & orphan.words
+
+    def test_evidence_of_another_person_is_a_record_with_their_keys_that_history_gave_away(
+        self, tables, orphans, registrations
+    ):
+        taken = {
+            row["source_pk"]: row["person_key"] for row in tables["legacy_links"] if row["source_table"] != "drivers"
+        }
+        rows_of = {mobile(row["driver_phone"]): row for row in registrations["orphan_with_evidence_of_another"]}
+        for orphan in self.named(orphans, "orphan_with_evidence_of_another"):
+            row = rows_of[orphan.phone]
+            assert plain_licence(row["driver_license"]) == orphan.licence
+            assert taken[row["id"]] != orphan.person_key
+
+    def test_the_stranger_with_the_phone_shares_no_word_of_the_name(self, orphans, registrations):
+        rows_of = {mobile(row["driver_phone"]): row for row in registrations["orphan_with_phone_of_a_stranger"]}
+        for orphan in self.named(orphans, "orphan_with_phone_of_a_stranger"):
+            row = rows_of[orphan.phone]
+            assert len(words(row["driver_name"])) > 1
+            assert not words(row["driver_name"]) & orphan.words
+            assert plain_licence(row["driver_license"]) != orphan.licence
+
+    def test_a_shared_phone_is_on_the_registration_and_on_a_driver_of_another_name(
+        self, tables, orphans, registrations
+    ):
+        drivers = {mobile(row["phone"]): row["full_name"] for row in tables["drivers"]}
+        phones = {mobile(row["driver_phone"]) for row in registrations["orphan_with_shared_evidence"]}
+        for orphan in self.named(orphans, "orphan_with_shared_evidence"):
+            assert orphan.phone in phones
+            assert not words(drivers[orphan.phone]) & orphan.words
+
+    def test_a_listed_placeholder_is_the_licence_of_several_strangers_too(self, orphans, registrations):
+        uses = Counter(plain_licence(row["driver_license"]) for row in registrations["orphan_with_listed_junk_licence"])
+        found = self.named(orphans, "orphan_with_listed_junk_licence")
+        assert all(re.fullmatch("X|DRIVERDRAFT[0-9a-f]{32}", orphan.licence) for orphan in found)
+        assert all(uses[orphan.licence.upper()] >= 3 for orphan in found)
+
+    def test_an_unlisted_placeholder_is_nobodys_own_and_ever_more_share_it_up_to_a_limit(self, tmp_path):
+        with DemoFiles(tmp_path, 1_000_000, 1) as files:
+            invented = World(1_000_000, 1, files)
+            [junk] = [story for story in STORIES if story.name == "orphan_with_unlisted_junk_licence"]
+            for _time in range(junk.weight * 90):
+                junk.tell(invented, junk.name)
+        orphans = Counter(row["primary_license"] for row in rows(tmp_path, "legacy_persons"))
+        leads = Counter(plain_licence(row["driver_license"]) for row in rows(tmp_path, "module_ct_scouting_daily"))
+        assert set(orphans.values()) == {300, 120}
+        assert {licence: count * 4 for licence, count in orphans.items()} == {
+            licence: count * 6 for licence, count in leads.items()
+        }
+        assert all(re.fullmatch(r"[A-Z]\d{8}", licence) for licence in orphans)
+        assert rows(tmp_path, "drivers") == []
+        assert {row["repairable"] for row in rows(tmp_path, "truth_orphans")} == {"false"}
+
+    def test_no_real_licence_is_one_of_the_unlisted_placeholders(self, tmp_path):
+        with DemoFiles(tmp_path, 10, 1) as files:
+            invented = World(10, 1, files)
+            invented._licences = Scrambled(10**8, 1, 12_345_677)
+            assert [invented.new_licence()[1:9] for _time in range(2)] == ["12345679", "12345680"]
 
 
 class TestStoriesAndDirt:
@@ -324,6 +532,22 @@ class TestStoriesAndDirt:
         hopeless = ("no_usable_key", "junk_record", "missing_lead_date", "orphan_with_junk_evidence")
         found = [row["linkable"] for row in tables["truth_leads"] if row["scenario"] in hopeless]
         assert set(found) == {"false"}
+
+    @pytest.mark.parametrize(
+        ("one", "other", "alike"),
+        [
+            (["Juan"], ["José"], False),
+            (["Ángel", "Ñahui"], ["angel"], True),
+            (["Fernando"], ["Fernanda"], True),
+            (["Rojas"], ["Roja"], False),
+            (["Flores"], ["Floores"], True),
+            (["de la Cruz"], ["de los Ríos"], True),
+            (["Mario"], ["Marcos"], False),
+        ],
+    )
+    def test_names_are_alike_by_a_word_or_a_long_word_with_one_letter_changed(self, one, other, alike):
+        assert names_are_alike(one, other) is alike
+        assert names_are_alike(other, one) is alike
 
 
 class TestMemory:
