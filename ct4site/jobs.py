@@ -411,7 +411,10 @@ def store_plan(context: RunContext, name: str, parameters: Mapping[str, Any]) ->
 
 
 def finish_interrupted(
-    context: RunContext, chunks: Callable[[RunContext], Chunk], lock: Callable[[], None], finish: Finish | None = None
+    context: RunContext,
+    chunks: Callable[[RunContext], Chunk],
+    lock: Callable[[], None] = lambda: None,
+    finish: Finish | None = None,
 ) -> None:
     """Finish plans that earlier runs of this job left behind, and this run's own after a redelivery."""
     while (owner := unfinished_plan(context)) is not None:
@@ -441,7 +444,11 @@ def unfinished_plan(context: RunContext) -> Run | None:
 
 
 def apply_plan(
-    context: RunContext, owner: Run, chunk: Chunk, lock: Callable[[], None], finish: Finish | None = None
+    context: RunContext,
+    owner: Run,
+    chunk: Chunk,
+    lock: Callable[[], None] = lambda: None,
+    finish: Finish | None = None,
 ) -> None:
     """Apply the plan of ``owner`` from its last committed position to its end, then drop it.
 
@@ -449,7 +456,8 @@ def apply_plan(
     ``chunk(table, first, last)`` applies the rows ``first < seq <= last`` and returns the counts of
     what it changed; counts, position and effects commit together. Chunks are worked on by several
     connections at once and committed in order, so one position says how far the plan is applied.
-    ``lock()`` takes what keeps other writers away, at the start of every chunk's transaction.
+    ``lock()`` takes what keeps other writers away, at the start of every chunk's transaction; a caller that keeps them
+    away for the whole time needs none.
     ``finish(owner)`` runs once all is applied, in the transaction that drops the plan.
     """
     table = f"plan_{owner.pk}"

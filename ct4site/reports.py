@@ -47,12 +47,12 @@ def report_folder(given: str | None) -> Path:
 
 def write_reports(
     folder: Path, prefix: str, head: Mapping[str, Any], rows_name: str, columns: Sequence[str],
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[tuple[str, Sequence[Any]]],
 ) -> Path:  # fmt: skip
     """Write ``<prefix>_YYYYMMDD_HHMMSS.json`` and ``.csv`` (time of Lima) into a folder, made if it is missing.
 
     Takes what the JSON file says first (``timestamp`` is added), the name of its list of rows, the columns, and the
-    rows. Both files are complete or absent, and readable by their owner only. Returns the path of the JSON file.
+    rows, each as JSON text and as its cells. Both files are complete or absent, and readable by their owner only. Returns the path of the JSON file.
     Raises ``JobError`` when the folder cannot be written.
     """
     try:
@@ -65,10 +65,9 @@ def write_reports(
             writer.writerow(columns)
             as_json.write(json.dumps({"timestamp": stamp, **head}, cls=DjangoJSONEncoder, ensure_ascii=False)[:-1])
             as_json.write(f', "{rows_name}": [')
-            for number, row in enumerate(rows):
-                as_json.write(",\n" if number else "\n")
-                as_json.write(json.dumps(dict(row), cls=DjangoJSONEncoder, ensure_ascii=False))
-                writer.writerow([_cell(row[column]) for column in columns])
+            for number, (text, cells) in enumerate(rows):
+                as_json.write(f",\n{text}" if number else f"\n{text}")
+                writer.writerow([safe_cell(cell) if isinstance(cell, str) else cell for cell in cells])
             as_json.write("\n]}\n")
         for part in reversed(parts):
             part.replace(part.with_suffix(""))
@@ -94,13 +93,3 @@ def _free_name(folder: Path, prefix: str) -> tuple[Path, str]:
 def _private(path: Path) -> TextIO:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     return os.fdopen(descriptor, "w", encoding="utf-8", newline="")
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return safe_cell(value)
-    return (
-        json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
-    )

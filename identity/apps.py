@@ -11,7 +11,7 @@ class IdentityConfig(AppConfig):
     verbose_name = _("Identity")
 
     def ready(self) -> None:
-        from identity import demo_chain, jobs, undo  # noqa: F401  register themselves
+        from identity import demo_chain, jobs, legacy, undo  # noqa: F401  register themselves
 
         audit.register("canon", "identity_links", key="id", key_type="int4", undo_order=10)
         audit.register("canon", "identity_unmatched", key="id", key_type="int4", undo_order=20, derived=("is_stale",))

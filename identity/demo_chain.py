@@ -78,6 +78,26 @@ def load_files(context: Demo) -> Iterable[Line]:
     return lines
 
 
+@demo.step(115, gettext_lazy("Load the history of the predecessor"))
+def load_history(context: Demo) -> Iterable[Line]:
+    """Load persons and links as the predecessor left them, drivers without leads among them (Q78)."""
+    run = context.run_job(
+        JobType.LEGACY_LOAD,
+        persons=str(context.folder / "legacy_persons.csv"),
+        links=str(context.folder / "legacy_links.csv"),
+        rejects_dir=str(context.folder / "rejects"),
+    )
+    words = {"persons": _("persons"), "links": _("links")}
+    return [
+        (
+            words[name],
+            _("%(read)d read: %(inserted)d new, %(rejected)d rejected")
+            % {count: run.stats[name][count] for count in ("read", "inserted", "rejected")},
+        )
+        for name in words
+    ]
+
+
 @demo.step(120, gettext_lazy("Bring the drivers index up to date"))
 def refresh_index(context: Demo) -> Iterable[Line]:
     """Refresh the index the matching looks into."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg2 import sql
@@ -58,6 +59,22 @@ def take_writer_lock() -> None:
         cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock(%s)", [WRITER_LOCK])
 
 
+@contextmanager
+def hold_writer_lock() -> Iterator[None]:
+    """Keep all other writers away while several connections of this run write; it ends with the block or the process."""
+    if connection.in_atomic_block:  # a dry run: one connection, one transaction
+        take_writer_lock()
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("set lock_timeout = '120s'; select pg_advisory_lock(%s); reset lock_timeout", [WRITER_LOCK])
+    try:
+        yield
+    finally:
+        with suppress(InterfaceError, OperationalError), connection.cursor() as cursor:
+            cursor.execute("select pg_advisory_unlock(%s)", [WRITER_LOCK])
+
+
 def share_writer_lock() -> None:
     """The same, but beside other chunks of the identity run, which share no person with this one."""
     with connection.cursor() as cursor:
@@ -75,7 +92,7 @@ IDENTITY_STATISTICS = {
 }
 
 
-def _refresh_statistics(context: RunContext, changed: int, tables: Mapping[str, str]) -> None:
+def refresh_statistics(context: RunContext, changed: int, tables: Mapping[str, str]) -> None:
     """Analyse the tables of which the run changed more than a tenth; autovacuum sees to the rest."""
     with context.transaction(), connection.cursor() as cursor:
         for table, columns in tables.items():
@@ -105,7 +122,7 @@ def refresh_drivers_index(context: RunContext) -> None:
         context.count(dict.fromkeys(INDEX_COUNTS, 0))
         store_plan(context, "drivers_index_plan", {"park": settings.PARK_ID_OBJETIVO})
     apply_plan(context, context.run, _apply_index_rows(context), take_writer_lock)
-    _refresh_statistics(context, context.tally["rows_affected"], INDEX_STATISTICS)
+    refresh_statistics(context, context.tally["rows_affected"], INDEX_STATISTICS)
 
 
 def _apply_index_rows(context: RunContext) -> Any:
@@ -174,7 +191,7 @@ def run_identity(context: RunContext) -> None:
         plan_identity(context.parameters)
         store_plan(context, "identity_9_plan", _rule_parameters())
     apply_plan(context, context.run, _apply_identity_rows(context), share_writer_lock)
-    _refresh_statistics(context, context.tally["events"], IDENTITY_STATISTICS)
+    refresh_statistics(context, context.tally["events"], IDENTITY_STATISTICS)
 
 
 def _empty_tally(context: RunContext) -> dict[str, Any]:

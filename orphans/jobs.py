@@ -6,7 +6,7 @@ The rules are the SQL files sql/jobs/orphans_*.sql; this module gives them their
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -28,7 +28,7 @@ from ct4site.jobs import (
 from ct4site.models import JobType, Run
 from ct4site.reports import report_folder, write_reports
 from identity import signals
-from identity.jobs import apply_decisions, take_writer_lock
+from identity.jobs import apply_decisions, hold_writer_lock, take_writer_lock
 from orphans.releasing import release_drivers
 
 FIX, REPROCESS = "fix_new_orphans", "reprocess_quarantined"
@@ -77,7 +77,8 @@ def fix_drivers_without_leads(context: RunContext) -> None:
     def finish(owner: Run) -> None:
         _write_report(context, owner)
 
-    finish_interrupted(context, _apply_rows, take_writer_lock, finish)
+    with hold_writer_lock():
+        finish_interrupted(context, _apply_rows, finish=finish)
     context.progress("plan", 0)
     with context.transaction():
         context.count(dict.fromkeys((*STATS, *OTHER_COUNTS), 0))
@@ -96,7 +97,8 @@ def fix_drivers_without_leads(context: RunContext) -> None:
         )
         plan_orphans(_mode(context.run), context.parameters.get("limit"))
         store_plan(context, "orphans_4_plan", {"lead_system_start": settings.LEAD_SYSTEM_START_DATE})
-    apply_plan(context, context.run, _apply_rows(context), take_writer_lock, finish)
+    with hold_writer_lock():
+        apply_plan(context, context.run, _apply_rows(context), finish=finish)
 
 
 def plan_orphans(mode: str = FIX, limit: int | None = None) -> None:
@@ -163,7 +165,7 @@ def _write_report(context: RunContext, owner: Run) -> None:
         {"dry_run": owner.dry_run, "mode": mode, "stats": stats},
         "drivers",
         columns,
-        _report_rows(plan, columns),
+        _report_rows(plan, mode),
     )
     context.tally["report"] = str(path.relative_to(settings.REPORTS_ROOT))
 
@@ -182,34 +184,38 @@ from {}
 """
 
 _ROWS = """
-select
-    seq, driver_id, person_key::text as person_key, creation_rule, lead_events_count, action,
-    case when error is null then new_status else status_before end as status,
-    detected_driver_id_path, event_source_table, case when error is null then links_created else 0 end as links_created,
-    error, status_before as previous_status, lead_events_count as matched_event_count, match_strategy,
-    event_source_table as matched_source_table,
-    jsonb_path_query_array(new_evidence, '$.evidence[0 to 4].event_id') as matched_event_sample_ids,
-    best_license as normalized_event_license, best_phone as normalized_event_phone
-from {}
-where is_driver and seq > %s
-order by seq
+select rows.seq, row_to_json(told)::text, told.*
+from {plan} as rows
+cross join lateral (
+    select
+        rows.driver_id, rows.person_key::text as person_key, rows.creation_rule, rows.lead_events_count, rows.action,
+        case when rows.error is null then rows.new_status else rows.status_before end as status,
+        rows.detected_driver_id_path, rows.event_source_table,
+        case when rows.error is null then rows.links_created else 0 end as links_created, rows.error{more}
+) as told
+where rows.is_driver and rows.seq > %s
+order by rows.seq
 limit %s
+"""
+_REPROCESS_ROWS = """,
+        rows.status_before as previous_status, rows.lead_events_count as matched_event_count, rows.match_strategy,
+        rows.event_source_table as matched_source_table,
+        jsonb_path_query_array(rows.new_evidence, '$.evidence[0 to 4].event_id') as matched_event_sample_ids,
+        rows.best_license as normalized_event_license, rows.best_phone as normalized_event_phone
 """
 PAGE = 5000
 
 
-def _report_rows(plan: sql.Identifier, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Yield one row per driver, page by page: a report may be long."""
+def _report_rows(plan: sql.Identifier, mode: str) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield one row per driver, as JSON and as cells, page by page: a report may be long."""
+    page = sql.SQL(_ROWS).format(plan=plan, more=sql.SQL(_REPROCESS_ROWS if mode == REPROCESS else ""))
     last = 0
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(sql.SQL(_ROWS).format(plan), [last, PAGE])
-            names = [column.name for column in cursor.description]
-            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        for row in rows:
-            if isinstance(row.get("matched_event_sample_ids"), str):
-                row["matched_event_sample_ids"] = json.loads(row["matched_event_sample_ids"])
-            yield {name: row[name] for name in columns}
+            cursor.execute(page, [last, PAGE])
+            rows = cursor.fetchall()
+        for __, text, *cells in rows:
+            yield text, cells
         if len(rows) < PAGE:
             return
-        last = rows[-1]["seq"]
+        last = rows[-1][0]

@@ -13,7 +13,7 @@ set record_pk = case
 create temp table legacy_keys on commit drop as
 with wanted as materialized (
     select distinct record_pk as md5_key from legacy_links
-    where source_table = 'module_ct_scouting_daily' and record_pk ~ '^[0-9a-f]{32}$'
+    where source_table = 'module_ct_scouting_daily' and record_pk ~ '^[0-9a-f]{{32}}$'
 ),
 
 stripped as (
@@ -63,7 +63,7 @@ where links.source_table = 'module_ct_scouting_daily' and links.record_pk = keys
 update legacy_links
 set outcome = 'not_a_row'
 where outcome is null and source_table in ('module_ct_scouting_daily', 'module_ct_migrations')
-    and record_pk !~ '^(0|[1-9][0-9]{0,18})$';
+    and record_pk !~ '^(0|[1-9][0-9]{{0,18}})$';
 
 create index on legacy_links (source_table, record_pk);
 analyze legacy_links

@@ -8,7 +8,7 @@ with new_persons as (
     )
     select
         person_key, confidence_level, phone_norm, primary_document, license_norm, name_norm,
-        coalesce(flags, '{}') || '{"legacy": true}',
+        coalesce(flags, '{{}}') || '{{"legacy": true}}',
         coalesce(created_at, now()), coalesce(updated_at, created_at, now())
     from legacy_persons
     where outcome = 'new'
@@ -42,7 +42,7 @@ new_links as (
     )
     select
         person_key, source_table, record_pk, snapshot_date, match_rule, match_score, confidence_level,
-        coalesce(evidence, '{}') || '{"legacy": true}', coalesce(linked_at, now()), %(run_id)s
+        coalesce(evidence, '{{}}') || '{{"legacy": true}}', coalesce(linked_at, now()), %(run_id)s
     from legacy_links
     where outcome = 'new'
     order by line

@@ -9,7 +9,7 @@ with loaded as materialized (
 followed as (
     update observational.lead_events as events
     set person_key = loaded.person_key,
-        payload_json = coalesce(events.payload_json, '{}') || jsonb_build_object(
+        payload_json = coalesce(events.payload_json, '{{}}') || jsonb_build_object(
             'matched_by', canon.matched_by(loaded.match_rule),
             'match_rule', loaded.match_rule,
             'match_score', loaded.match_score

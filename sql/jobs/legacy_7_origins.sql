@@ -15,7 +15,7 @@ wanted as (
     select person_key, origin_tag, origin_source_id, origin_confidence, origin_created_at, resolution_status
     from origins
     union all
-    select person_key, 'legacy_external', source_pk, 50.00, seen_at, 'marked_legacy'
+    select person_key, 'legacy_external', source_pk, 50.00, seen_at, 'resolved_auto'
     from first_seen
     where (seen_at at time zone 'America/Lima')::date < %(lead_system_start)s
 ),
@@ -25,7 +25,7 @@ origins_before as materialized (
     from canon.identity_origin as known
     inner join wanted on wanted.person_key = known.person_key
     where known.decided_by = 'system'
-        and (known.resolution_status in ('pending_review', 'resolved_auto') or known.origin_tag = 'legacy_external')
+        and known.resolution_status in ('pending_review', 'resolved_auto')
         and (known.origin_tag, known.origin_source_id, known.origin_confidence, known.resolution_status)
             is distinct from (
                 wanted.origin_tag, wanted.origin_source_id, wanted.origin_confidence, wanted.resolution_status

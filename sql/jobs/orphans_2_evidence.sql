@@ -7,10 +7,13 @@ select
     found.*,
     canon.name_tokens(found.name_norm) as tokens
 from canon.lead_evidence as found
-where found.named_driver_id in (select driver_id from orphans)
-    or found.license_norm in (select license_norm from orphans)
-    or found.phone_norm in (select phone_norm from orphans)
-    or found.person_key in (select person_key from orphans);
+where exists (select 1 from orphans) -- without any nothing is read
+    and (
+        found.named_driver_id in (select driver_id from orphans)
+        or found.license_norm in (select license_norm from orphans)
+        or found.phone_norm in (select phone_norm from orphans)
+        or found.person_key in (select person_key from orphans)
+    );
 create index on records (source_table, source_pk);
 analyze records;
 
