@@ -1,9 +1,23 @@
-"""Attribution: see docs/architecture.md for what belongs here."""
+"""Attribution: which scout gets the credit. Ledger, conflicts, backlog, metrics."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
+
+from ct4site import audit
 
 
 class AttributionConfig(AppConfig):
     name = "attribution"
     verbose_name = _("Attribution")
+
+    def ready(self) -> None:
+        from attribution import jobs  # noqa: F401  registers itself
+
+        audit.register(
+            "observational",
+            "lead_ledger",
+            key="person_key",
+            key_type="uuid",
+            undo_order=8,
+            derived=("evidence_digest",),
+        )

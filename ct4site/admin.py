@@ -119,9 +119,6 @@ ACTIONS = {
     "set_origin": gettext_lazy("Origin set"),
     "load_person": gettext_lazy("Person of the predecessor loaded"),
     "load_link": gettext_lazy("Link of the predecessor loaded"),
-    "quarantine_driver": gettext_lazy("Driver put into quarantine"),
-    "relink_driver": gettext_lazy("Driver relinked"),
-    "release_driver": gettext_lazy("Driver released from quarantine"),
     "roll_back": gettext_lazy("Rolled back"),
 }
 

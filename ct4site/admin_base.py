@@ -100,7 +100,7 @@ class KeysetChangeList(ChangeList):
 class Section:
     """A table below the fields of a detail page: a title, the column headings, and rows of cells.
 
-    ``is_list`` is false where rows are not things to be counted.
+    ``is_list`` is false where rows are not things to be counted. ``note`` is a sentence below the table.
     """
 
     title: str
@@ -108,6 +108,7 @@ class Section:
     rows: Sequence[Sequence[Any]] = field(default_factory=list)
     has_more: bool = False
     is_list: bool = True
+    note: Any = ""
 
     @classmethod
     def of(

@@ -103,6 +103,8 @@ VARIABLES = (
     Variable("CT4_PERSON_SOURCE_LIMIT", 6, integer(1, 1000), "source records one person may have before a job stops adding to it"),
     Variable("CT4_LEAD_SYSTEM_START_DATE", date(2024, 1, 1), day, "first day of the lead system; drivers from before it that lack any trace of a lead are legacy (Q52)"),
     Variable("CT4_REPORTS_ROOT", "", str, "folder below which reports may be written; default the folder reports of the home folder"),
+    Variable("CT4_CONFLICT_WINDOW_DAYS", 7, integer(0, 3650), "two scouts who claim a person within this many days are a conflict (ledger rule C)"),
+    Variable("CT4_LEDGER_CONFLICT_BEATS_FLEET", True, boolean, "such a conflict leaves a person without scout even when a migration names one (Q12)"),
     Variable("CT4_CHUNK_SIZE", 5000, integer(1, 1_000_000), "rows per transaction of a batch job"),
     Variable("CT4_APPLY_CONNECTIONS", 2, integer(1, 16), "database connections that apply a plan side by side"),
     Variable("CT4_RUN_LEASE_SECONDS", 120, integer(1, 86400), "a run without a sign of life for this long counts as lost"),

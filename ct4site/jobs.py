@@ -395,7 +395,7 @@ def plan_identifier(name: str) -> sql.Identifier:
     return sql.Identifier("ops", name)
 
 
-def store_plan(context: RunContext, name: str, parameters: Mapping[str, Any]) -> None:
+def store_plan(context: RunContext, name: str, parameters: Mapping[str, Any], **parts: sql.Composable) -> None:
     """Make the run's plan table from sql/jobs/<name>.sql; must run inside a step of the run.
 
     The table has at least ``seq`` (1, 2, ...) and ``group_no`` (rows that must be applied together).
@@ -403,7 +403,7 @@ def store_plan(context: RunContext, name: str, parameters: Mapping[str, Any]) ->
     plan = plan_identifier(context.plan_table)
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("drop table if exists {}").format(plan))
-        cursor.execute(sql.SQL(sqlfiles.load(name)).format(plan=plan), parameters)
+        cursor.execute(sql.SQL(sqlfiles.load(name)).format(plan=plan, **parts), parameters)
         total = cursor.rowcount
         cursor.execute(sql.SQL("create index on {} (seq); analyze {} (seq, group_no)").format(plan, plan))
     context.run.has_plan = True

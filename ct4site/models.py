@@ -27,6 +27,8 @@ class JobType(models.TextChoices):
     ROLL_BACK = "roll_back", _("Roll-back of a run")
     LEGACY_LOAD = "legacy_load", _("Load of the predecessor's history")
     ORPHANS_FIX = "orphans_fix", _("Drivers without leads")
+    PROCESS_LEDGER = "process_ledger", _("Decision of the lead ledger")
+    SCOUT_REFRESH = "scout_attribution_refresh", _("Scout attribution refresh")
 
 
 # Words for the stored codes of a run's phase; an app adds the phases of its own jobs.

@@ -25,6 +25,12 @@ TABLES: dict[str, str] = {
     "lead_events": "observational",
     "driver_orphan_quarantine": "canon",
     "driver_orphan_quarantine_history": "canon",
+    "lead_ledger": "observational",
+    "lead_scout_mapping": "ops",
+    "identity_links_backfill_audit": "ops",
+    "lead_ledger_scout_backfill_audit": "ops",
+    "lead_events_scout_backfill_audit": "ops",
+    "scout_attribution_days": "ops",
 }
 """Managed table -> schema, for every managed model of ``APPS``; a test compares it with the database."""
 

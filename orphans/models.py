@@ -73,7 +73,7 @@ class QuarantinedDriver(models.Model):
             models.Index(fields=["status", "-detected_at"], name="orphan_by_status"),
             models.Index(fields=["detected_reason"], name="orphan_by_reason"),
             models.Index(fields=["person"], name="orphan_by_person"),
-            models.Index(fields=["-detected_at", "driver_id"], name="orphan_by_detection"),
+            models.Index(fields=["-detected_at", "-driver_id"], name="orphan_by_detection"),
         ]
 
     def __str__(self) -> str:

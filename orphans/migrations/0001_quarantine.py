@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'drivers without lead',
                 'db_table': 'driver_orphan_quarantine',
                 'ordering': ['-detected_at', 'driver_id'],
-                'indexes': [models.Index(fields=['status', '-detected_at'], name='orphan_by_status'), models.Index(fields=['detected_reason'], name='orphan_by_reason'), models.Index(fields=['person'], name='orphan_by_person'), models.Index(fields=['-detected_at', 'driver_id'], name='orphan_by_detection')],
+                'indexes': [models.Index(fields=['status', '-detected_at'], name='orphan_by_status'), models.Index(fields=['detected_reason'], name='orphan_by_reason'), models.Index(fields=['person'], name='orphan_by_person'), models.Index(fields=['-detected_at', '-driver_id'], name='orphan_by_detection')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['quarantined', 'resolved_relinked', 'resolved_created_lead', 'purged'])), name='orphan_has_a_known_status'), models.CheckConstraint(condition=models.Q(('detected_reason__in', ['no_lead_no_events', 'no_lead_has_events_repair_failed', 'legacy_driver_without_origin', 'manual_detection'])), name='orphan_has_a_known_reason'), models.CheckConstraint(condition=models.Q(models.Q(('resolved_at', None), ('status', 'quarantined')), models.Q(models.Q(('status', 'quarantined'), _negated=True), ('resolved_at__isnull', False)), _connector='OR'), name='orphan_is_resolved_exactly_when_it_left_quarantine'), models.CheckConstraint(condition=models.Q(('driver_id', ''), _negated=True), name='orphan_names_its_driver')],
             },
         ),

@@ -5,7 +5,9 @@ select
     guarded.name as subject,
     'its history can be changed' as problem
 from (
-    values ('ops.audit_log'), ('canon.identity_origin_history'), ('canon.driver_orphan_quarantine_history')
+    values ('ops.audit_log'), ('canon.identity_origin_history'), ('canon.driver_orphan_quarantine_history'),
+        ('ops.identity_links_backfill_audit'), ('ops.lead_ledger_scout_backfill_audit'),
+        ('ops.lead_events_scout_backfill_audit')
 ) as guarded (name)
 where not exists (
         select 1 from pg_trigger as triggers

@@ -1,6 +1,6 @@
 -- chk_quarantine_explains_itself
--- A row of the quarantine lacks its evidence, or its status is not the last one of its history (domain.md 9.5, 9.8, I4):
--- it was written or changed past the job and the screens.
+-- A row of the quarantine lacks its evidence, or its status is not the last one of its history (domain.md 9.5, 9.8,
+-- I4): it was written or changed past the job and the screens.
 -- Remedy: find out who wrote it; put it right through its screen, which writes evidence and history.
 with last_changes as (
     select distinct on (changes.driver_id) changes.driver_id, changes.status_new -- per driver the last

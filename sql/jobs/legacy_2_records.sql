@@ -1,8 +1,8 @@
 -- Which source record a link means: drivers as the index spells them, scouting rows by id (domain.md 3.12, Q1).
 -- The predecessor's ingestion made md5 keys of a scouting row: scout, phone, licence and day, normalised its way
--- (domain.md 4.1) and joined. How it joined them and what it wrote for a missing part is not known for certain, so every
--- plausible spelling is tried: parts joined by |, blank | blank, _, - or nothing; a missing part as nothing, as None, or
--- left out. A key counts only when exactly one row gives it in any of these spellings.
+-- (domain.md 4.1) and joined. How it joined them and what it wrote for a missing part is not known for certain, so
+-- every plausible spelling is tried: parts joined by |, blank | blank, _, - or nothing; a missing part as nothing, as
+-- None, or left out. A key counts only when exactly one row gives it in any of these spellings.
 update legacy_links
 set record_pk = case
         when source_table = 'drivers' then lower(btrim(source_pk))

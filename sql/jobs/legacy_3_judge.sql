@@ -1,6 +1,6 @@
 -- What becomes of every row that can be read. Of persons: new, completed, unchanged or superseded; of links: new,
--- unchanged, superseded, or the reason why it is turned away. A person who is there is only completed (domain.md 3.1), a
--- link that is there stays as it is (5.6), and where two persons claim one record nobody is chosen (Q1).
+-- unchanged, superseded, or the reason why it is turned away. A person who is there is only completed (domain.md 3.1),
+-- a link that is there stays as it is (5.6), and where two persons claim one record nobody is chosen (Q1).
 update legacy_persons
 set phone_norm = canon.normalize_phone(primary_phone),
     license_norm = canon.normalize_license(primary_license),

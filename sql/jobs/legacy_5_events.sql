@@ -45,7 +45,8 @@ added as (
             'match_score', loaded.match_score
         )
     from loaded
-    inner join records on records.source_table = loaded.source_table and records.source_pk = loaded.source_pk -- 1 : 0..1
+    inner join records -- 1 : 0..1
+        on records.source_table = loaded.source_table and records.source_pk = loaded.source_pk
     where records.event_date is not null
         and not exists (
             select 1 from observational.lead_events as events

@@ -1,6 +1,6 @@
 -- Writes the origins of persons who got links (table origins, by the rule for leads), with history and audit. A person
--- with accounts only, first seen before the lead system, is legacy (domain.md 3.5); a lead overrules that, for it is the
--- lowest origin of all. What a person decided stays (P7). Returns the counts of what was written.
+-- with accounts only, first seen before the lead system, is legacy (domain.md 3.5); a lead overrules that, for it is
+-- the lowest origin of all. What a person decided stays (P7). Returns the counts of what was written.
 with first_seen as (
     select distinct on (links.person_key)
         links.person_key, links.source_pk, least(links.snapshot_date, links.linked_at) as seen_at

@@ -20,7 +20,9 @@ with events as (
                 nullif(btrim(events.payload_json -> 'driver' ->> 'driver_id'), ''),
                 nullif(btrim(events.payload_json -> 'driver' ->> 'driverId'), ''),
                 nullif(btrim(events.payload_json -> 'driver' ->> 'id'), ''),
-                case when events.payload_json ->> 'id' !~ '^ *[0-9]{0,19} *$' then btrim(events.payload_json ->> 'id') end
+                case
+                    when events.payload_json ->> 'id' !~ '^ *[0-9]{0,19} *$' then btrim(events.payload_json ->> 'id')
+                end
             )) end
         ) as named_driver_id,
         coalesce(events.license_norm, canon.normalize_license(events.payload_json ->> 'driver_license'))

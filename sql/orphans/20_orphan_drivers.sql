@@ -1,5 +1,6 @@
 -- canon.orphan_drivers
--- Drivers linked to a person who has no lead link at all, quarantined or not (domain.md 9.1). A migration is a lead (Q9).
+-- Drivers linked to a person who has no lead link at all, quarantined or not (domain.md 9.1). A migration is a lead
+-- (Q9).
 -- Grain: one row per driver_id.
 -- Read by: the orphan job, the checks.
 select

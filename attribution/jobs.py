@@ -1,0 +1,100 @@
+"""Batch jobs of attribution: the ledger's decision and the recurring refresh (runbooks RB0 and RB1, domain.md 6).
+
+The rules are the SQL files sql/jobs/ledger_*.sql and sql/attribution/*.sql; this module gives them their order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.utils.translation import gettext_lazy as _
+from psycopg2 import sql
+
+from ct4site.jobs import Chunk, RunContext, apply_plan, finish_interrupted, job, plan_identifier, statement, store_plan
+from ct4site.models import JobType
+from identity.jobs import refresh_statistics
+
+LEDGER_COUNTS = (
+    "processed_events", "processed_person_keys", "assigned_count", "conflict_count", "unassigned_count",
+    "changed_count", "skipped_changed_since_plan", "audit",
+)  # fmt: skip
+STATISTICS = {"observational.lead_ledger": "person_key, attributed_scout_id, attribution_rule, evidence_digest"}
+
+# Deciders of the ledger take turns; they never wait for matching.
+LEDGER_LOCK = 4_005_002
+
+
+def take_ledger_lock() -> None:
+    """Wait for the turn to write the ledger; held until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock(%s)", [LEDGER_LOCK])
+
+
+def share_ledger_lock() -> None:
+    """The same, but beside other chunks of the same job, which share no person with this one."""
+    with connection.cursor() as cursor:
+        cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock_shared(%s)", [LEDGER_LOCK])
+
+
+@job(
+    JobType.PROCESS_LEDGER,
+    purpose=_("Decides for every person whose evidence changed which source and which scout get the person."),
+    parameters=("limit",),
+)
+def process_ledger(context: RunContext) -> None:
+    """Decide the ledger of persons whose events changed, over all their events (domain.md 6.2, Q11 to Q13).
+
+    Parameter: ``limit`` (at most this many persons). What a person or a backfill decided is never overwritten.
+    """
+    decide_ledger(context)
+
+
+@job(
+    JobType.SCOUT_REFRESH,
+    purpose=_("Brings the attribution of scouts up to date and stores how it stands today."),
+)
+def refresh_scout_attribution(context: RunContext) -> None:
+    """The recurring refresh of RB1: decide the ledger, then store the day's metrics (domain.md 6.10, 6.11, Q24)."""
+    decide_ledger(context)
+    with context.transaction():
+        context.tally["metrics"] = store_day()
+
+
+def decide_ledger(context: RunContext) -> None:
+    """Plan and apply the ledger's decision as a part of a run."""
+    finish_interrupted(context, _apply_ledger, share_ledger_lock)
+    context.progress("plan", 0)
+    with context.transaction():
+        context.count(dict.fromkeys(LEDGER_COUNTS, 0))
+        limit = context.parameters.get("limit")
+        limited = sql.SQL("order by 1 limit {}").format(sql.Literal(limit)) if limit else sql.SQL("offset 0")
+        store_plan(
+            context,
+            "ledger_plan",
+            {
+                "window": settings.CONFLICT_WINDOW_DAYS,
+                "conflict_beats_fleet": settings.LEDGER_CONFLICT_BEATS_FLEET,
+            },
+            limited=limited,
+        )
+    apply_plan(context, context.run, _apply_ledger(context), share_ledger_lock)
+    refresh_statistics(context, context.tally["changed_count"], STATISTICS)
+
+
+def _apply_ledger(context: RunContext) -> Chunk:
+    def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
+        parameters = {"first": first, "last": last, "run_id": context.run_id, "actor": context.run.actor}
+        counts: dict[str, Any] = json.loads(statement("ledger_apply", parameters, plan=plan_identifier(table))[0])
+        return counts
+
+    return chunk
+
+
+def store_day() -> dict[str, Any]:
+    """Store how attribution stands now as the metrics of today (Lima); return them. Must run inside a transaction."""
+    metrics: dict[str, Any] = json.loads(statement("attribution_day", {})[0])
+    return metrics
