@@ -21,3 +21,4 @@ class AttributionConfig(AppConfig):
             undo_order=8,
             derived=("evidence_digest",),
         )
+        audit.register("canon", "possible_same_persons", key="id", key_type="int8", undo_order=7)

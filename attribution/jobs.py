@@ -60,6 +60,7 @@ def process_ledger(context: RunContext) -> None:
 def refresh_scout_attribution(context: RunContext) -> None:
     """The recurring refresh of RB1: decide the ledger, then store the day's metrics (domain.md 6.10, 6.11, Q24)."""
     decide_ledger(context)
+    raise_same_persons(context)
     with context.transaction():
         context.tally["metrics"] = store_day()
 
@@ -83,6 +84,19 @@ def decide_ledger(context: RunContext) -> None:
         )
     apply_plan(context, context.run, _apply_ledger(context), share_ledger_lock)
     refresh_statistics(context, context.tally["changed_count"], STATISTICS)
+
+
+def raise_same_persons(context: RunContext) -> None:
+    """Raise persons who are probably one human under two scouts, as a part of a run (Q79)."""
+    with context.transaction():
+        take_ledger_lock()
+        parameters = {
+            "window": settings.CONFLICT_WINDOW_DAYS,
+            "threshold": settings.NAME_SIMILARITY_THRESHOLD,
+            "run_id": context.run_id,
+            "actor": context.run.actor,
+        }
+        context.count(json.loads(statement("same_persons", parameters)[0]))
 
 
 def _apply_ledger(context: RunContext) -> Chunk:

@@ -225,3 +225,48 @@ class AttributionDay(models.Model):
 
     def __str__(self) -> str:
         return str(self.metric_date)
+
+
+class SamePersonStatus(models.TextChoices):
+    """What became of a suspicion (Q79)."""
+
+    OPEN = "open", _("Open")
+    CLOSED = "closed", _("No longer suspected")
+    CONFIRMED = "confirmed", _("One person")
+    DISMISSED = "dismissed", _("Two persons")
+
+
+class PossibleSamePerson(models.Model):
+    """Two persons who are probably one human, claimed by different scouts; blocks settlement of both (Q79).
+
+    ``person_a`` is the lower key. While open it is the refresh's to close; what a person decided stays.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    person_a = models.ForeignKey(Person, models.CASCADE, verbose_name=_("person"), related_name="+")
+    person_b = models.ForeignKey(Person, models.CASCADE, verbose_name=_("other person"), related_name="+")
+    evidence_json = models.JSONField(_("evidence"), default=dict)
+    status = models.TextField(
+        _("status"), choices=SamePersonStatus.choices, default=SamePersonStatus.OPEN, db_default="open"
+    )
+    detected_at = models.DateTimeField(_("detected"), db_default=Now())
+    updated_at = models.DateTimeField(_("changed"), db_default=Now())
+
+    class Meta:
+        db_table = "possible_same_persons"
+        ordering = ["-id"]
+        verbose_name = _("possible same person")
+        verbose_name_plural = _("possible same persons")
+        constraints = [
+            models.UniqueConstraint(fields=["person_a", "person_b"], name="two_persons_are_suspected_once"),
+            models.CheckConstraint(
+                condition=Q(person_a__lt=models.F("person_b")), name="suspected_persons_are_two_in_order"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=SamePersonStatus.values), name="suspicion_has_a_known_status"
+            ),
+        ]
+        indexes = [models.Index(fields=["status", "-id"], name="same_person_by_status")]
+
+    def __str__(self) -> str:
+        return f"{self.person_a_id} = {self.person_b_id}?"

@@ -29,6 +29,12 @@ class JobType(models.TextChoices):
     ORPHANS_FIX = "orphans_fix", _("Drivers without leads")
     PROCESS_LEDGER = "process_ledger", _("Decision of the lead ledger")
     SCOUT_REFRESH = "scout_attribution_refresh", _("Scout attribution refresh")
+    SCOUT_FIX = "scout_attribution_fix", _("Scout attribution fix")
+    POPULATE_EVENTS = "populate_events", _("Lead events")
+    LINKS_BACKFILL = "identity_links_backfill", _("Backfill of scouting links")
+    LEDGER_BACKFILL = "lead_ledger_backfill", _("Backfill of the ledger's scouts")
+    EVENTS_BACKFILL = "lead_events_backfill", _("Backfill of the events' scouts")
+    SCOUT_MAPPING_LOAD = "scout_mapping_load", _("Load of mapped scouts")
 
 
 # Words for the stored codes of a run's phase; an app adds the phases of its own jobs.

@@ -31,6 +31,7 @@ TABLES: dict[str, str] = {
     "lead_ledger_scout_backfill_audit": "ops",
     "lead_events_scout_backfill_audit": "ops",
     "scout_attribution_days": "ops",
+    "possible_same_persons": "canon",
 }
 """Managed table -> schema, for every managed model of ``APPS``; a test compares it with the database."""
 

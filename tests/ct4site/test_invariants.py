@@ -93,6 +93,16 @@ VIOLATIONS: dict[str, Callable[[], None]] = {
         " select 'tests', 'forged', subject_table, subject_key, '{\"a\": 1}', null from ops.audit_log"
     ),
     "chk_history_is_guarded": lambda: execute("alter table ops.audit_log enable trigger audit_log_is_append_only"),
+    "chk_backlog_is_whole": lambda: execute(
+        "do $$ begin execute format('create or replace view ops.v_persons_without_scout_categorized as"
+        " with rows as (%s) select * from rows where false',"
+        " rtrim(pg_get_viewdef('ops.v_persons_without_scout_categorized'::regclass), ';')); end $$"
+    ),
+    "chk_only_assigned_has_scout": lambda: execute(
+        "insert into observational.lead_ledger"
+        " (person_key, attributed_scout_id, attribution_score, confidence_level, decision_status)"
+        " select person_key, 7, 0, 'low', 'conflict' from canon.identity_registry"
+    ),
     "chk_view_is_read_only": lambda: execute("create view ops.v_door as select * from canon.identity_links"),
 }
 

@@ -1,0 +1,28 @@
+"""How scout attribution stands, as one report (runbook RB0, scripts 00, 01 and 03)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db import connection
+
+from ct4site.jobs import statement
+
+SECTIONS = ("inventory", "coverage", "categories", "rules", "buckets", "conflicts", "warnings")
+
+
+def diagnose() -> dict[str, Any]:
+    """Return the figures of the diagnosis; reads only, and all of one moment.
+
+    Sections: ``inventory`` (per source: rows, with_scout, scouts, first_date, last_date), ``coverage``, ``categories``
+    (A to E), ``rules``, ``buckets``, ``conflicts``, ``warnings``.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("set statement_timeout = 0")
+    try:
+        figures: dict[str, Any] = json.loads(statement("diagnose_scouts", {})[0])
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("reset statement_timeout")
+    return {section: figures[section] for section in SECTIONS}
