@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
@@ -34,8 +34,10 @@ def report_folder(given: str | None) -> Path:
     root = settings.REPORTS_ROOT
     try:
         folder = (root / (given or "")).resolve()
-        inside = folder.is_relative_to(root.resolve())
-    except (ValueError, OSError, RuntimeError):  # NUL, far too long, links in a circle
+        inside = folder.is_relative_to(root.resolve()) and all(len(os.fsencode(part)) <= 255 for part in folder.parts)
+        with suppress(FileNotFoundError):
+            folder.stat()
+    except (ValueError, OSError, RuntimeError):  # NUL, far too long, a file in the way, links in a circle
         inside = False
     if not inside:
         raise JobError(

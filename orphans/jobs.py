@@ -109,7 +109,7 @@ def plan_orphans(mode: str = FIX, limit: int | None = None) -> None:
     """
     limited = sql.SQL('order by linked_at, driver_id collate "C" limit {}').format(sql.Literal(limit))
     statement(
-        "orphans_1_found", {}, scope=sql.SQL(SCOPES[mode]), limited=limited if limit else sql.SQL("offset 0")
+        "orphans_1_found", {}, scope=sql.SQL(SCOPES[mode]), limited=limited if limit else sql.SQL("")
     )  # fmt: skip
     statement(
         "orphans_2_evidence",
@@ -162,7 +162,7 @@ def _write_report(context: RunContext, owner: Run) -> None:
     path = write_reports(
         report_folder(owner.parameters.get("output_dir")),
         REPORT_PREFIX[mode],
-        {"dry_run": owner.dry_run, "mode": mode, "stats": stats},
+        {"dry_run": context.run.dry_run, "mode": mode, "stats": stats},
         "drivers",
         columns,
         _report_rows(plan, mode),
@@ -175,8 +175,8 @@ select
     count(*) filter (where is_driver),
     count(*) filter (where is_driver and lead_events_count > 0),
     count(*) filter (where is_driver and lead_events_count = 0),
-    coalesce(sum(links_created) filter (where is_driver and error is null), 0),
-    coalesce(sum(links_skipped) filter (where is_driver and error is null), 0),
+    coalesce(sum(links_created) filter (where is_driver and error is null), 0)::bigint,
+    coalesce(sum(links_skipped) filter (where is_driver and error is null), 0)::bigint,
     count(*) filter (where is_driver and error is null and new_status = 'quarantined'),
     count(*) filter (where is_driver and error is null and new_status = 'resolved_relinked'),
     count(*) filter (where is_driver and error is not null)

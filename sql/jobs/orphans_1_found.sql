@@ -1,17 +1,16 @@
--- Orphans to decide, oldest link first, with their keys: from the index, else the feed, else the person (domain.md 9.1,
--- 9.2). {scope} says which, {limited} how many. Fills the temporary table orphans, one row per driver.
-create temp table orphans on commit drop as
+-- All orphans with their keys: from the index, else the feed, else the person (domain.md 9.1, 9.2), since a key
+-- of two is ambiguous whoever is decided; and those to decide, oldest link first: {scope} says which, {limited} how
+-- many. Fills the temporary tables known_orphans and orphans, one row per driver.
+create temp table known_orphans on commit drop as
 with found as materialized (
-    select orphans.*
-    from canon.orphan_drivers as orphans
-    where {scope}
-    {limited}
+    select orphans.* from canon.orphan_drivers as orphans
 ),
 
 -- Accounts that the index does not know yet.
 in_feed as (
     select distinct on (drivers.driver_id) -- a feed without unique index may hold an account twice
-        drivers.driver_id, drivers.phone_norm, drivers.license_norm, drivers.full_name_norm, drivers.hire_date
+        drivers.driver_id, drivers.phone_norm, drivers.phone_is_weak, drivers.license_norm, drivers.full_name_norm,
+        drivers.hire_date
     from canon.stg_drivers as drivers
     where drivers.driver_id in (
             select found.driver_id
@@ -25,6 +24,11 @@ in_feed as (
 select
     found.*,
     coalesce(indexed.phone_norm, in_feed.phone_norm, canon.normalize_phone(persons.primary_phone)) as phone_norm,
+    case
+        when indexed.phone_norm is not null then indexed.phone_is_weak
+        when in_feed.phone_norm is not null then in_feed.phone_is_weak
+        else canon.phone_is_weak(persons.primary_phone)
+    end as phone_is_weak,
     coalesce(indexed.license_norm, in_feed.license_norm, canon.normalize_license(persons.primary_license))
         as license_norm,
     canon.name_tokens(
@@ -43,5 +47,12 @@ from found
 inner join canon.identity_registry as persons on persons.person_key = found.person_key
 left join canon.drivers_index as indexed on indexed.driver_id = found.driver_id
 left join in_feed on in_feed.driver_id = found.driver_id;
+analyze known_orphans;
+
+create temp table orphans on commit drop as
+select orphans.*
+from known_orphans as orphans
+where {scope}
+{limited};
 create index on orphans (driver_id);
 analyze orphans

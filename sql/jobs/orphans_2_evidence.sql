@@ -22,19 +22,25 @@ create temp table record_rows on commit drop as
 select distinct on (found.n) found.* -- a feed without unique index may hold a record twice
 from (
     select
-        records.n, feed.snapshot_at, feed.recorded_at, feed.plate_norm, feed.scout_id, feed.record_digest, feed.payload
+        records.n,
+        coalesce(feed.snapshot_at, records.event_date::timestamp at time zone 'America/Lima') as snapshot_at,
+        feed.recorded_at, feed.plate_norm, feed.scout_id, feed.record_digest, feed.payload
     from records
     inner join canon.stg_cabinet_leads as feed on feed.source_pk = records.source_pk
     where records.source_table = 'module_ct_cabinet_leads'
     union all
     select
-        records.n, feed.snapshot_at, feed.recorded_at, feed.plate_norm, feed.scout_id, feed.record_digest, feed.payload
+        records.n,
+        coalesce(feed.snapshot_at, records.event_date::timestamp at time zone 'America/Lima') as snapshot_at,
+        feed.recorded_at, feed.plate_norm, feed.scout_id, feed.record_digest, feed.payload
     from records
     inner join canon.stg_scouting_daily as feed on feed.source_pk = records.source_pk
     where records.source_table = 'module_ct_scouting_daily'
     union all
     select
-        records.n, feed.snapshot_at, feed.recorded_at, feed.plate_norm, feed.scout_id, feed.record_digest, feed.payload
+        records.n,
+        coalesce(feed.snapshot_at, records.event_date::timestamp at time zone 'America/Lima') as snapshot_at,
+        feed.recorded_at, feed.plate_norm, feed.scout_id, feed.record_digest, feed.payload
     from records
     inner join canon.stg_migrations as feed on feed.source_pk = records.source_pk
     where records.source_table = 'module_ct_migrations'
@@ -64,12 +70,12 @@ drivers as (
     union
     select keys.kind, keys.key, orphans.driver_id
     from keys
-    inner join orphans on orphans.license_norm = keys.key -- 1 key : n drivers
+    inner join known_orphans as orphans on orphans.license_norm = keys.key -- 1 key : n drivers
     where keys.kind = 'license'
     union
     select keys.kind, keys.key, orphans.driver_id
     from keys
-    inner join orphans on orphans.phone_norm = keys.key -- 1 key : n drivers
+    inner join known_orphans as orphans on orphans.phone_norm = keys.key -- 1 key : n drivers
     where keys.kind = 'phone'
 ),
 
@@ -103,7 +109,7 @@ select
     count(*) > %(shared_limit)s or bool_or(crowded.key is not null) as is_junk,
     count(distinct owned.owner) > 1 as is_ambiguous,
     min(owned.owner) as owner,
-    min(owned.driver_id) as driver_id
+    array_agg(owned.driver_id) as driver_ids
 from owned
 left join crowded on crowded.kind = owned.kind and crowded.key = owned.key
 group by owned.kind, owned.key;
@@ -125,7 +131,8 @@ with claims as (
     where not key_owners.is_junk
     union all
     select
-        records.n, orphans.driver_id, 2, false, true, key_owners.is_ambiguous, canon.phone_is_weak(records.phone_norm)
+        records.n, orphans.driver_id, 2, false, true, key_owners.is_ambiguous,
+        records.phone_is_weak or orphans.phone_is_weak
     from records
     inner join orphans on orphans.phone_norm = records.phone_norm -- n records : n drivers, junk keys left out
     inner join key_owners on key_owners.kind = 'phone' and key_owners.key = records.phone_norm
@@ -160,12 +167,13 @@ of_others as (
         values ('license', records.license_norm), ('phone', records.phone_norm)
     ) as keys (kind, key)
     inner join key_owners on key_owners.kind = keys.kind and key_owners.key = keys.key
-    left join canon.drivers_index as others on others.driver_id = key_owners.driver_id
     where claimed.level = 2 and not key_owners.is_junk and not key_owners.is_ambiguous
         and key_owners.owner <> orphans.person_key::text
-        and (
-            cardinality(records.tokens) < 2 or coalesce(cardinality(others.name_tokens), 0) < 2
-            or canon.names_share_token(records.tokens, others.name_tokens)
+        and exists (
+            select 1 from unnest(key_owners.driver_ids) as others (driver_id)
+            left join canon.drivers_index as indexed on indexed.driver_id = others.driver_id -- 1 : 0..1
+            where cardinality(records.tokens) < 2 or coalesce(cardinality(indexed.name_tokens), 0) < 2
+                or canon.names_share_token(records.tokens, indexed.name_tokens)
         )
 ),
 

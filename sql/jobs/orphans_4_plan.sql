@@ -163,6 +163,11 @@ select
     coalesce(drivers.records, 0) as lead_events_count,
     drivers.status is not distinct from 'quarantined' and not drivers.is_repaired
         and drivers.detected_reason = drivers.new_reason
+        and exists (
+            select 1 from canon.driver_orphan_quarantine as kept
+            where kept.driver_id = drivers.driver_id
+                and kept.evidence_json -> 'evidence' = drivers.new_evidence -> 'evidence'
+        )
         and drivers.lead_events_count is not distinct from coalesce(drivers.records, 0) as is_unchanged,
     case
         when drivers.best_level = 1 then 'payload_json.driver_id'

@@ -30,6 +30,9 @@ with events as (
         coalesce(events.phone_norm, canon.normalize_phone(
             coalesce(events.payload_json ->> 'driver_phone', events.payload_json ->> 'park_phone')
         )) as phone_norm,
+        coalesce(canon.phone_is_weak(coalesce(
+            events.payload_json ->> 'driver_phone', events.payload_json ->> 'park_phone', events.phone_norm
+        )), false) as phone_is_weak,
         coalesce(events.name_norm, canon.normalize_name(coalesce(
             events.payload_json ->> 'driver_name',
             concat_ws(
@@ -44,7 +47,7 @@ select events.* from events
 union all
 select
     null, records.source_table, records.source_pk, records.event_date, null, records.driver_id, records.license_norm,
-    records.phone_norm, records.name_norm
+    records.phone_norm, records.phone_is_weak, records.name_norm
 from canon.stg_cabinet_leads as records
 where records.event_date is not null
     and not exists (
@@ -54,7 +57,7 @@ where records.event_date is not null
 union all
 select
     null, records.source_table, records.source_pk, records.event_date, null, records.driver_id, records.license_norm,
-    records.phone_norm, records.name_norm
+    records.phone_norm, records.phone_is_weak, records.name_norm
 from canon.stg_scouting_daily as records
 where records.event_date is not null
     and not exists (
@@ -64,7 +67,7 @@ where records.event_date is not null
 union all
 select
     null, records.source_table, records.source_pk, records.event_date, null, records.driver_id, records.license_norm,
-    records.phone_norm, records.name_norm
+    records.phone_norm, records.phone_is_weak, records.name_norm
 from canon.stg_migrations as records
 where records.event_date is not null
     and not exists (

@@ -64,11 +64,13 @@ django.setup()
 from django.core.management import call_command
 from identity.demo import generate
 from identity.sources import load_source
-files = pathlib.Path(sys.argv[1])
+files, leads, with_history = pathlib.Path(sys.argv[1]), int(sys.argv[2]), len(sys.argv) > 3
 call_command("migrate", verbosity=0)
-generate(leads={LEADS}, seed=11, directory=files)
+generate(leads=leads, seed=11, directory=files)
 for table in {TABLES}:
     load_source(table=table, path=files / (table + ".csv"), rejects_dir=files, actor="tests")
+if with_history:
+    call_command("load_legacy_identity", files / "legacy_persons.csv", files / "legacy_links.csv", rejects=files)
 call_command("refresh_drivers_index")
 call_command("run_identity")
 """
@@ -142,7 +144,9 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A matched world of 300 leads; a module that sets HISTORY_OF_LEADS gets as many, with the predecessor's history."""
+    history = getattr(request.module, "HISTORY_OF_LEADS", None)
     home = Path(tempfile.mkdtemp(prefix="ct4-faults-")).resolve()
     home.chmod(0o755)  # the server may run as another user
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CT4_")}
@@ -156,7 +160,17 @@ def place() -> Iterator[Place]:
     try:
         made = Place(home, environment, server)
         subprocess.run(
-            [sys.executable, "-c", PREPARE, str(home / "files")], cwd=settings.BASE_DIR, env=environment, check=True
+            [
+                sys.executable,
+                "-c",
+                PREPARE,
+                str(home / "files"),
+                str(history or LEADS),
+                *(["history"] if history else []),
+            ],
+            cwd=settings.BASE_DIR,
+            env=environment,
+            check=True,
         )
         made.undisturbed = made.state()
         yield made

@@ -235,8 +235,10 @@ class _Run:
         if len(owners) != 1 or person in owners:
             return False
         words = normalise.tokens(seen.name)
-        names = [self.world.index[driver].name if driver in self.world.index else None
-                 for driver in self.carriers[kind, key.value]]
+        names = [
+            self.world.index[driver].name if driver in self.world.index else None
+            for driver in self.carriers[kind, key.value]
+        ]
         return any(not contradict(words, normalise.tokens(normalise.name(name))) for name in names)
 
     # --- all of them

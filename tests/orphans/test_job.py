@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -17,7 +16,7 @@ from ct4site import invariants, jobs
 from ct4site.models import AuditEntry, JobType, Run, RunStatus
 from ct4site.rollback import start_roll_back
 from identity.demo import generate
-from identity.models import LeadEvent, Link
+from identity.models import Link
 from identity.sources import load_source
 from orphans.models import QuarantineChange, QuarantinedDriver
 from tests import factories
@@ -25,14 +24,12 @@ from tests.factories import (
     JUAN,
     LEAD_DATE,
     ROSA,
-    Orphan,
     a_driver,
     a_migration,
     a_phone,
     a_registration,
     an_event,
     an_orphan,
-    case_of,
     changes,
     fix_orphans,
     link_of,
@@ -66,25 +63,16 @@ def roll_back(run: Run) -> dict[str, Any]:
 
 
 def facts_of_now() -> list[str]:
-    """The state without what grew: a history never shrinks."""
-    return [fact for fact in state_facts() if not fact.startswith("quarantine history|")]
+    """The state without what grew: a history never shrinks, and a record's event stays, as one of nobody's."""
+    return [
+        fact
+        for fact in state_facts()
+        if not fact.startswith("quarantine history|") and (not fact.startswith("event|") or fact.split("|")[4] != "-")
+    ]
 
 
-def complaints(*but: str) -> dict[str, int]:
-    found = {check.name: len(rows) for check, rows in invariants.run_all()} if False else _complaints()
-    return {name: count for name, count in found.items() if name not in but}
-
-
-def _complaints() -> dict[str, int]:
-    from ct4site import sqlfiles
-
-    found = {}
-    for check in sqlfiles.checks():
-        with connection.cursor() as cursor:
-            cursor.execute(check.sql)
-            if rows := cursor.fetchall():
-                found[check.name] = len(rows)
-    return found
+def complaints() -> dict[str, int]:
+    return {finding.name: finding.count for finding in invariants.check() if finding.count}
 
 
 # --- chunks and order ---------------------------------------------------------------------------------
@@ -106,26 +94,23 @@ def decided(many: list[World]) -> str:
         for world in many:
             load(world)
         index_and_feed(many)
-        assert fix_orphans()["processed"] > 50
+        assert fix_orphans()["processed"] > 25
         return state_hash()
 
 
 def test_neither_the_size_of_chunks_nor_the_order_of_rows_changes_the_outcome(settings: Any) -> None:
-    many = [random_world(Dice(seed, seed % 100))[0] for seed in range(5000, 5040)]
+    many = [random_world(Dice(seed, seed % 100))[0] for seed in range(5000, 5020)]
     settings.CHUNK_SIZE = 1000
     usual = decided(many)
     settings.CHUNK_SIZE = 1
     assert decided(many) == usual
     settings.CHUNK_SIZE = 7
-    for seed in (1, 2):
-        worlds = [shuffled(world, seed) for world in many]
-        Random(seed).shuffle(worlds)
-        assert decided(worlds) == usual
+    shuffled_worlds = [shuffled(world, seed) for seed, world in enumerate(many)]
+    Random(1).shuffle(shuffled_worlds)
+    assert decided(shuffled_worlds) == usual
 
 
-def test_all_accounts_and_records_of_a_person_are_in_one_chunk(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_accounts_and_records_of_a_person_are_in_one_chunk(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CHUNK_SIZE = 1
     families = []
     for number in range(4):
@@ -187,6 +172,30 @@ def test_a_record_without_a_date_is_dated_by_its_event() -> None:
     assert (verdict(orphan.driver_id)[0], verdict(other.driver_id)) == ("resolved_relinked", NO_EVENTS)
 
 
+@pytest.mark.parametrize("names", [(ROSA, JUAN), (JUAN, ROSA)])
+def test_any_account_of_the_other_person_may_be_whom_a_record_means(names: tuple[str, str]) -> None:
+    """Which of two accounts has the smaller id tells nothing."""
+    accounts = [a_driver(name, phone=PHONE) for name in names]
+    refresh()
+    other = an_orphan(JUAN, driver_id=accounts[0])
+    an_orphan(JUAN, driver_id=accounts[1], person=other.person)
+    orphan = an_orphan(JUAN, licence=LICENCE)
+    record = a_registration(JUAN, phone=PHONE, licence=LICENCE)
+    fix_orphans()
+    assert outcomes(orphan.driver_id) == {record.source_pk: "names_another_driver"}
+
+
+@pytest.mark.parametrize("of_the_driver", [True, False])
+def test_a_foreign_phone_that_ends_like_a_mobile_needs_the_name(of_the_driver: bool) -> None:
+    """A weak key never links by itself (domain.md 4.5)."""
+    foreign, mobile = f"+1 305 {PHONE}", PHONE
+    own, theirs = (foreign, mobile) if of_the_driver else (mobile, foreign)
+    orphan = an_orphan(JUAN, driver_id=a_driver(JUAN, phone=own))
+    record = a_registration("CONDUCTOR", phone=theirs)
+    fix_orphans()
+    assert outcomes(orphan.driver_id) == {record.source_pk: "name_contradicts"}
+
+
 def test_looking_again_tells_why_the_same_record_does_not_suffice_today() -> None:
     orphan = an_orphan(JUAN, licence=LICENCE)
     an_orphan(JUAN, licence=LICENCE)
@@ -246,7 +255,7 @@ def test_rolling_back_a_second_look_puts_the_driver_back_into_quarantine() -> No
     assert facts_of_now() == before
     assert verdict(orphan.driver_id) == NO_EVENTS
     assert QuarantineChange.objects.latest("id").change_reason == "rolled_back"
-    assert complaints("chk_record_is_linked_or_open", "chk_source_record_is_decided") == {}
+    assert complaints() == {}
 
 
 def test_what_changed_since_is_kept_by_a_roll_back() -> None:
@@ -360,10 +369,8 @@ def test_a_generated_world_is_repaired_as_its_truth_says(tmp_path: Path, empty_s
     ]
     assert wrong == []
     assert len(repaired) >= 0.98 * len(repairable) > 20
-    for row in truth:
-        if row["repairable"] == "false":
-            assert (case_of(row["driver_id"]) or QuarantinedDriver()).status == "quarantined", row
-            assert row["driver_id"] in QuarantinedDriver.objects.values_list("driver_id", flat=True)
+    set_aside = set(QuarantinedDriver.objects.filter(status="quarantined").values_list("driver_id", flat=True))
+    assert set_aside >= {row["driver_id"] for row in truth if row["repairable"] == "false"}
     assert tally["resolved_relinked"] > 10
     assert set(changes(fix_orphans())) == {"report"}
 
