@@ -11,7 +11,7 @@ class AttributionConfig(AppConfig):
     verbose_name = _("Attribution")
 
     def ready(self) -> None:
-        from attribution import jobs  # noqa: F401  registers itself
+        from attribution import backfills, demo_chain, fixing, jobs, mapping, undo  # noqa: F401  register themselves
 
         audit.register(
             "observational",
@@ -22,3 +22,5 @@ class AttributionConfig(AppConfig):
             derived=("evidence_digest",),
         )
         audit.register("canon", "possible_same_persons", key="id", key_type="int8", undo_order=7)
+        audit.register("ops", "lead_scout_mapping", key="source_key", key_type="text", undo_order=9)
+        audit.register_hooks(undo.HOOKS)

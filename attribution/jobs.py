@@ -53,18 +53,6 @@ def process_ledger(context: RunContext) -> None:
     decide_ledger(context)
 
 
-@job(
-    JobType.SCOUT_REFRESH,
-    purpose=_("Brings the attribution of scouts up to date and stores how it stands today."),
-)
-def refresh_scout_attribution(context: RunContext) -> None:
-    """The recurring refresh of RB1: decide the ledger, then store the day's metrics (domain.md 6.10, 6.11, Q24)."""
-    decide_ledger(context)
-    raise_same_persons(context)
-    with context.transaction():
-        context.tally["metrics"] = store_day()
-
-
 def decide_ledger(context: RunContext) -> None:
     """Plan and apply the ledger's decision as a part of a run."""
     finish_interrupted(context, _apply_ledger, share_ledger_lock)

@@ -270,3 +270,34 @@ class PossibleSamePerson(models.Model):
 
     def __str__(self) -> str:
         return f"{self.person_a_id} = {self.person_b_id}?"
+
+
+# Registered with Django by being imported here; they need nothing of this module.
+from attribution.views_models import (  # noqa: E402
+    BacklogCategory,
+    BacklogPerson,
+    ConflictType,
+    Scout,
+    ScoutClaim,
+    ScoutConflict,
+)
+
+__all__ = [
+    "AttributedSource",
+    "AttributionDay",
+    "BacklogCategory",
+    "BacklogPerson",
+    "ConflictType",
+    "DecisionStatus",
+    "EventsBackfillEntry",
+    "LeadScoutMapping",
+    "LedgerBackfillEntry",
+    "LedgerConfidence",
+    "LedgerEntry",
+    "LinksBackfillEntry",
+    "PossibleSamePerson",
+    "SamePersonStatus",
+    "Scout",
+    "ScoutClaim",
+    "ScoutConflict",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -41,6 +41,12 @@ from identity.models import (
 )
 
 SHOWN = 100
+
+PersonSections = Callable[[HttpRequest, Person], Section | None]
+
+person_sections: list[PersonSections] = []
+"""What later apps add to the page of a person, before its audit: functions of the request and the person. None: nothing
+to show, or not to this user."""
 
 
 def confidence(item: Any) -> SafeString | str:
@@ -124,6 +130,10 @@ class PersonAdmin(SearchMixin, ReadOnlyAdmin):
         yield self._origin(person)
         yield origin_history(OriginChange.objects.filter(person=person))
         yield self._unmatched(keys)
+        for make in person_sections:
+            section = make(request, person)
+            if section is not None:
+                yield section
         yield audit_section(AuditEntry.objects.filter(person_key=person.pk))
 
     def _accounts(self, driver_ids: list[str]) -> Section:

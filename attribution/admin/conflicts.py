@@ -1,0 +1,192 @@
+"""Persons whom several scouts claim: the list, and the dossier of one conflict (domain.md 6.7, Q13, Q17, Q18)."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from attribution.admin import claims, dossier, history, labels
+from attribution.admin.parts import LedgerRuleFilter, PersonSearchMixin, ScoutFilter, ScoutNamesMixin, names_of
+from attribution.models import ConflictType, LedgerEntry, ScoutClaim, ScoutConflict
+from ct4site.admin_base import ReadOnlyAdmin, Section, lima_time, link_to, pill
+
+# Columns that only the view's own aggregation over all claims can give; a list reads them for one page alone.
+COSTLY = (
+    "conflict_details", "source_tables", "sources", "origin_tags", "first_created_at", "last_created_at",
+    "first_event_date", "last_event_date", "total_sources",
+)  # fmt: skip
+
+# With more conflicts than this the list asks the view as it is.
+MOST_KEYS = 10_000
+
+
+class OpenFirstFilter(admin.SimpleListFilter):
+    """By kind; the open ones unless asked otherwise: they block settlement until a person decides."""
+
+    title = gettext_lazy("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [*ConflictType.choices, ("all", gettext_lazy("All"))]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        chosen = self.value() or ConflictType.OPEN
+        for value, title in self.lookup_choices:
+            yield {
+                "selected": str(chosen) == str(value),
+                "query_string": changelist.get_query_string({self.parameter_name: value}),
+                "display": title,
+            }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        value = self.value() or ConflictType.OPEN
+        return queryset if value == "all" else queryset.filter(conflict_type=value)
+
+
+class ConflictScoutFilter(ScoutFilter):
+    condition = "scout_ids__contains"
+
+    def wanted(self, number: int) -> Any:
+        return [number]
+
+
+class ConflictRuleFilter(LedgerRuleFilter):
+    column = "ledger_rule"
+
+
+@admin.register(ScoutConflict)
+class ScoutConflictAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
+    purpose = gettext_lazy(
+        "Persons whom several scouts claim. Shown are the open ones, which block settlement; the others are under Filter."
+    )
+    change_list_template = "admin/attribution/conflict_list.html"
+    change_form_template = "admin/attribution/conflict.html"
+    list_display = ("who", "scouts", "sources_in_words", "first", "last", "total_records", "kind", "ledger_says")
+    list_filter = (OpenFirstFilter, ConflictRuleFilter, ConflictScoutFilter)
+    list_select_related = ("person",)
+    ordering = ("-distinct_scout_count", "-total_records", "pk")
+    sortable_by: ClassVar[tuple[str, ...] | None] = ()
+    fields = (
+        "person_link",
+        "kind",
+        "what_it_means",
+        "scouts",
+        "first",
+        "last",
+        "total_records",
+        "ledger_says",
+        "winner",
+    )
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        conflicts = super().get_queryset(request).defer(*COSTLY)
+        known: dict[Any, str] | None = getattr(request, "known_conflicts", None)
+        if known is not None and len(known) <= MOST_KEYS:
+            # The view weighs all claims whenever it is asked; asked for these persons alone it is quick.
+            conflicts = conflicts.filter(pk__in=list(known))
+        return conflicts
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        known = dict(ScoutConflict.objects.order_by().values_list("pk", "conflict_type"))
+        request.known_conflicts = known  # type: ignore[attr-defined]
+        counted = Counter(known.values())
+        kinds = [(str(kind), words, counted[str(kind)]) for kind, words in ConflictType.choices]
+        return super().changelist_view(request, {"kinds": kinds, **(extra_context or {})})
+
+    def scouts_of(self, conflict: ScoutConflict) -> list[Any]:
+        return [*conflict.scout_ids, conflict.ledger_scout_id]
+
+    def complete_rows(self, rows: list[Any]) -> None:
+        found: dict[Any, set[str]] = defaultdict(set)
+        of_page = ScoutClaim.objects.filter(person__in=[conflict.pk for conflict in rows])
+        for person_key, table in of_page.order_by().values_list("person_id", "source_table").distinct():
+            found[person_key].add(table)
+        for conflict in rows:
+            conflict.tables = sorted(found[conflict.pk])
+
+    @admin.display(description=gettext_lazy("person"))
+    def who(self, conflict: ScoutConflict) -> str:
+        return str(conflict)
+
+    @admin.display(description=gettext_lazy("person"))
+    def person_link(self, conflict: ScoutConflict) -> SafeString | str:
+        return format_html('{} <span class="key quiet small">{}</span>', link_to(conflict.person), conflict.pk)
+
+    @admin.display(description=gettext_lazy("scouts"))
+    def scouts(self, conflict: ScoutConflict) -> SafeString:
+        return labels.scout_list(conflict.scout_ids, names_of(conflict, self.scouts_of(conflict)))
+
+    @admin.display(description=gettext_lazy("sources"))
+    def sources_in_words(self, conflict: ScoutConflict) -> str:
+        return ", ".join(labels.words(labels.SOURCES, table) for table in getattr(conflict, "tables", []))
+
+    @admin.display(description=gettext_lazy("first claim"))
+    def first(self, conflict: ScoutConflict) -> SafeString | str:
+        return lima_time(conflict.first_attribution_date)
+
+    @admin.display(description=gettext_lazy("last claim"))
+    def last(self, conflict: ScoutConflict) -> SafeString | str:
+        return lima_time(conflict.last_attribution_date)
+
+    @admin.display(description=gettext_lazy("kind"))
+    def kind(self, conflict: ScoutConflict) -> SafeString | str:
+        return labels.conflict_type(conflict.conflict_type)
+
+    @admin.display(description=gettext_lazy("what it means"))
+    def what_it_means(self, conflict: ScoutConflict) -> str:
+        if conflict.conflict_type == ConflictType.HISTORICAL:
+            return _("The ledger decided and the claims lie far apart: settlement goes on.")
+        return _("Nothing is settled for this person until a person decides.")
+
+    @admin.display(description=gettext_lazy("the ledger says"))
+    def ledger_says(self, conflict: ScoutConflict) -> SafeString | str:
+        if conflict.ledger_rule is None and conflict.ledger_scout_id is None:
+            return pill("none", _("Nothing"), "plain")
+        if conflict.ledger_scout_id is None:
+            return labels.rule(conflict.ledger_rule)
+        scout = labels.scout(conflict.ledger_scout_id, names_of(conflict, self.scouts_of(conflict)))
+        return format_html('{}<br><span class="small">{}</span>', scout, labels.rule(conflict.ledger_rule))
+
+    @admin.display(description=gettext_lazy("who wins"))
+    def winner(self, conflict: ScoutConflict) -> str:
+        return self._read(conflict).verdict.sentence
+
+    def _read(self, conflict: ScoutConflict) -> dossier.Dossier:
+        """Return the dossier of a conflict; read once for a page."""
+        known: dossier.Dossier | None = getattr(conflict, "dossier", None)
+        if known is None:
+            known = conflict.dossier = dossier.of(conflict.person)  # type: ignore[attr-defined]
+        return known
+
+    def get_sections(self, request: HttpRequest, conflict: ScoutConflict) -> Iterable[Section]:
+        read = self._read(conflict)
+        yield dossier.verdict_section(read)
+        yield claims.section(read.claims, conflict.pk, read.names, _("Timeline of all claims"))
+        yield dossier.reasons_section(read)
+        yield self._ledger(read.entry)
+        yield history.section(conflict.pk, _("What the ledger said, and why"))
+
+    def _ledger(self, entry: LedgerEntry | None) -> Section:
+        rows: list[tuple[Any, ...]] = []
+        if entry is not None:
+            names = labels.scouts_by_number(history.scouts_in(entry))
+            rows = [
+                (_("Decision"), link_to(entry, labels.decision(entry.decision_status, entry.attributed_scout_id))),
+                (_("Scout"), labels.scout(entry.attributed_scout_id, names)),
+                (_("Source"), labels.source(entry.attributed_source)),
+                (_("Rule"), labels.rule(entry.attribution_rule)),
+                (_("Confidence"), format_html("{} {}", entry.attribution_score, labels.confidence(entry.confidence_level))),
+                (_("Changed"), lima_time(entry.updated_at)),
+                (_("Why"), history.explanation(entry, names)),
+            ]  # fmt: skip
+        return Section(title=_("The ledger's decision"), columns=["", _("Now")], rows=rows, is_list=False)

@@ -1,0 +1,108 @@
+"""Parts that several lists of attribution share: filters by scout and rule, names of scouts read once per page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from attribution.admin import labels
+from attribution.admin.finding import LARGEST_ID
+from ct4site.admin_base import GuardedAdmin, SearchMixin, classify_query
+from identity.admin import finding
+
+
+class ScoutFilter(admin.SimpleListFilter):
+    """By the number of a scout. Reached from a scout's page; offers no choice of its own: there are too many scouts."""
+
+    title = gettext_lazy("scout")
+    parameter_name = "scout"
+    condition = "attributed_scout_id"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = self.value()
+        return [(value, value)] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        value = self.value()
+        if not value:
+            return queryset
+        if not (value.isascii() and value.isdigit() and len(value) <= 10 and int(value) <= LARGEST_ID):
+            raise IncorrectLookupParameters
+        return queryset.filter(**{self.condition: self.wanted(int(value))})
+
+    def wanted(self, number: int) -> Any:
+        return number
+
+
+class LedgerRuleFilter(admin.SimpleListFilter):
+    """By the rule that decided."""
+
+    title = gettext_lazy("rule")
+    parameter_name = "rule"
+    column = "attribution_rule"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(labels.RULES.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+
+
+class ScoutNamesMixin(GuardedAdmin):
+    """Lists whose rows name scouts: the names of a page's scouts are read in one query."""
+
+    def scouts_of(self, item: Any) -> Iterable[Any]:
+        """Return the scout numbers that a row of the list shows."""
+        raise NotImplementedError
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changes = super().get_changelist_instance(request)
+        rows = list(changes.result_list)
+        names = labels.scouts_by_number(number for item in rows for number in self.scouts_of(item))
+        for item in rows:
+            item.scout_names = names
+        self.complete_rows(rows)
+        changes.result_list = rows
+        return changes
+
+    def complete_rows(self, rows: list[Any]) -> None:
+        """Add to a page's rows what would cost too much for all rows; nothing unless overridden."""
+
+
+def names_of(item: Any, numbers: Iterable[Any]) -> labels.Names:
+    """Return the names of scouts that the list read for a row; on a page of one, read now."""
+    known: labels.Names | None = getattr(item, "scout_names", None)
+    return labels.scouts_by_number(numbers) if known is None else known
+
+
+class PersonSearchMixin(SearchMixin):
+    """Search by whatever finds a person; ``other_conditions`` adds what else a text may mean."""
+
+    search_help_text = gettext_lazy("Phone, licence, plate, name, or the key of a person or record")
+    searches = (lambda keys: None,)
+
+    def other_conditions(self, keys: Any) -> Q:
+        """Return a further condition for a text; none unless overridden."""
+        return Q(pk__in=[])
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        if not search_term.strip():
+            return queryset, False
+        keys = classify_query(search_term)
+        if not keys:
+            return queryset.none(), False
+        found = finding.person_keys(keys)
+        if len(found) == finding.MOST:
+            messages.info(
+                request,
+                _("The search fits many. The first %(number)d are shown; add a word.") % {"number": finding.MOST},
+            )
+        return queryset.filter(Q(pk__in=found) | self.other_conditions(keys)), False
