@@ -14,12 +14,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from attribution.backfills import events_step, ledger_step, links_step
+from attribution.backfills import LEDGER, LEDGER_STATS, LINKS, LINKS_STATS, events_step, ledger_step, links_step
 from attribution.diagnosis import diagnose
-from attribution.jobs import decide_ledger, raise_same_persons, store_day
+from attribution.jobs import LEDGER_COUNTS, SAME_PERSON_COUNTS, decide_ledger, raise_same_persons, store_day
 from ct4site import invariants, sqlfiles
 from ct4site.commands import flatten
-from ct4site.jobs import JobError, RunContext, job
+from ct4site.jobs import JobError, RunContext, job, statement
 from ct4site.models import JobType
 from ct4site.reports import report_folder
 
@@ -68,6 +68,11 @@ def _verify(context: RunContext) -> None:
         )
 
 
+NOTHING_DONE = {
+    **dict.fromkeys((*LEDGER_COUNTS, *SAME_PERSON_COUNTS), 0),
+    LINKS.name: dict.fromkeys(LINKS_STATS, 0),
+    LEDGER.name: dict.fromkeys(LEDGER_STATS, 0),
+}
 OURS = (
     "chk_backlog_is_whole",
     "chk_only_assigned_has_scout",
@@ -90,16 +95,30 @@ STEPS = (
 @job(
     JobType.SCOUT_REFRESH,
     purpose=gettext_lazy("Brings the attribution of scouts up to date and stores how it stands today."),
+    parameters=("full",),
 )
 def refresh_scout_attribution(context: RunContext) -> None:
     """The recurring refresh of RB1: both backfills around the ledger's decision, then the day (domain.md 6.10, 6.11).
 
-    No parameters. The tally holds the counts of the decision, of each backfill under its name, and ``metrics``.
+    Parameter: ``full`` (look at everything, also when nothing was written since the last refresh). The tally holds the
+    counts of the decision, of each backfill under its name, and ``metrics``.
     """
-    for step in (links_step, decide_ledger, ledger_step, raise_same_persons):
-        step(context)
+    since = None if context.parameters.get("full") else _nothing_new_since(context)
+    if since is not None:
+        context.note(_("Nothing that counts was written since run %(id)s; there is nothing to decide.") % {"id": since})
+        with context.transaction():
+            context.count(NOTHING_DONE)
+    else:
+        for step in (links_step, decide_ledger, ledger_step, raise_same_persons):
+            step(context)
     with context.transaction():
-        context.tally["metrics"] = store_day()
+        context.tally["metrics"] = store_day(is_unchanged=since is not None)
+
+
+def _nothing_new_since(context: RunContext) -> int | None:
+    """Return the last refresh, if nothing was written since that could change an outcome."""
+    found = statement("refresh_news", {"run_id": context.run_id})
+    return found[0] if found else None
 
 
 @job(

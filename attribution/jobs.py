@@ -11,9 +11,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from psycopg2 import sql
 
+from attribution.models import AttributionDay
 from ct4site.jobs import Chunk, RunContext, apply_plan, finish_interrupted, job, plan_identifier, statement, store_plan
 from ct4site.models import JobType
 from identity.jobs import refresh_statistics
@@ -22,6 +26,7 @@ LEDGER_COUNTS = (
     "processed_events", "processed_person_keys", "assigned_count", "conflict_count", "unassigned_count",
     "changed_count", "skipped_changed_since_plan", "audit",
 )  # fmt: skip
+SAME_PERSON_COUNTS = ("same_persons_raised", "same_persons_closed")
 STATISTICS = {"observational.lead_ledger": "person_key, attributed_scout_id, attribution_rule, evidence_digest"}
 
 # Deciders of the ledger take turns; they never wait for matching.
@@ -96,7 +101,19 @@ def _apply_ledger(context: RunContext) -> Chunk:
     return chunk
 
 
-def store_day() -> dict[str, Any]:
-    """Store how attribution stands now as the metrics of today (Lima); return them. Must run inside a transaction."""
+def store_day(*, is_unchanged: bool = False) -> dict[str, Any]:
+    """Store how attribution stands now as the metrics of today (Lima); return them. Must run inside a transaction.
+
+    ``is_unchanged``: nothing was written since the last time, so the figures of today still hold if there are any.
+    """
+    today = AttributionDay.objects.filter(metric_date=timezone.localdate()) if is_unchanged else None
+    if today and today.update(computed_at=Now()):
+        return dict(
+            today.values(
+                "total_persons", "backlog", with_scout=F("satisfactory_count"),
+                without_scout=F("missing_count"), conflicts=F("conflicts_count"),
+                open_conflicts=F("open_conflicts_count"),
+            ).get()
+        )  # fmt: skip
     metrics: dict[str, Any] = json.loads(statement("attribution_day", {})[0])
     return metrics

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import connection
 from psycopg2 import sql
 
-EMPTY, SMALL, MAIN, BIG, ORPHANS = TEMPLATES = ("empty", "small", "main", "big", "orphans")
+EMPTY, SMALL, MAIN, BIG, ORPHANS, SCOUTS = TEMPLATES = ("empty", "small", "main", "big", "orphans", "scouts")
 BENCH_LOCK = 4_005_900
 
 

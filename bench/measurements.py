@@ -34,7 +34,7 @@ class Bench:
         self.options, self.report = options, report
         self.small, self.main, self.big, self.files = (folder / name for name in ("small", "main", "big", "files"))
         settings.REPORTS_ROOT = folder / "reports"  # not among the user's own
-        self.small_seconds = self.small_orphan_seconds = 0.0
+        self.small_seconds = self.small_orphan_seconds = self.small_scout_seconds = 0.0
         self.small_memory = 0
 
     def run(self) -> None:
@@ -42,6 +42,7 @@ class Bench:
         first = self._identity_over_floor()
         self._later_runs(first)
         self._orphans_over_floor()
+        self._scouts_over_floor()
         databases.drop_template(databases.MAIN)
         self._small_runs()
         self._big_runs()
@@ -136,6 +137,52 @@ class Bench:
             times.append(self._fix())
         return statistics.median(times)
 
+    def _scouts_over_floor(self) -> None:
+        """Alternate the refresh of attribution and its floor, on the same leads and half as many registrations."""
+        self._prepare_scouts(self.options.leads)
+        ours: list[float] = []
+        floors: list[float] = []
+        for number in range(1, self.options.repetitions + 1):
+            say(f"refresh of attribution over its floor, {number} of {self.options.repetitions}")
+            databases.start_from(databases.SCOUTS)
+            floors.append(timed(lambda: floor.run(floor.SCOUTS)))
+            floor_scouts = quality.scouts()
+            databases.start_from(databases.SCOUTS)
+            ours.append(self._attribute())
+        our_scouts = quality.scouts()
+        first, least = statistics.median(ours), statistics.median(floors)
+        self.report.at_most("refresh of attribution over floor", first / least, 2, seconds(first), seconds(least))
+        same = sum(floor_scouts.get(record) == scout for record, scout in our_scouts.items())
+        counts = (str(len(our_scouts)), str(len(floor_scouts)))
+        self.report.at_least("scouts the floor gives too", same / max(1, len(our_scouts)), 0.95, *counts, "{:.3f}")
+        again = statistics.median(self._attribute() for _number in range(self.options.repetitions))
+        self.report.at_most(
+            "refresh of attribution, nothing new", 100 * again / first, 5, seconds(again), seconds(first), "{:.1f} %"
+        )
+        score = quality.scout_score(worlds.scout_truth(self.main), worlds.truth(self.main))
+        self.report.at_most("persons given to a wrong scout", score.wrong, 0, form="{:.0f}")
+        self.report.at_most("disputed persons given to a scout", score.disputed, 0, form="{:.0f}")
+        self.report.at_least("recall of undisputed scouts", score.recall, 0.95)
+        self.report.show("the same, of all that is true", f"{score.recall_of_all:.4f}")
+
+    def _attribute(self) -> float:
+        return timed(lambda: worlds.perform(JobType.SCOUT_REFRESH))
+
+    def _prepare_scouts(self, leads: int) -> None:
+        """Add registrations to the present, decided world, half as many in all as leads; keep it as a template."""
+        worlds.add_registrations(leads // 2)
+        worlds.settle()
+        databases.keep_as(databases.SCOUTS)
+
+    def _scout_seconds(self, leads: int) -> float:
+        """Return the median time of the refresh of attribution on the present, decided world with more registrations."""
+        self._prepare_scouts(leads)
+        times = []
+        for _number in range(self.options.repetitions):
+            databases.start_from(databases.SCOUTS)
+            times.append(self._attribute())
+        return statistics.median(times)
+
     def _later_runs(self, first: float) -> None:
         """Run again with nothing new, then with one per cent of new leads and their drivers."""
         say("later runs: nothing new, then 1 % new")
@@ -173,6 +220,7 @@ class Bench:
         self.small_seconds = statistics.median(times)
         self._beside_splink()
         self.small_orphan_seconds = self._orphan_seconds(self.options.small)
+        self.small_scout_seconds = self._scout_seconds(self.options.small)
 
     def _beside_splink(self) -> None:
         truth = worlds.truth(self.small)
@@ -202,6 +250,7 @@ class Bench:
         big = self._match()
         self._growth("identity run", big, self.small_seconds)
         self._growth("orphan job", self._orphan_seconds(options.big), self.small_orphan_seconds)
+        self._growth("refresh of attribution", self._scout_seconds(options.big), self.small_scout_seconds)
         memory, wall = self._command(databases.BIG)
         growth = (memory - self.small_memory) / 2**20
         ours, small = (f"{size / 2**20:.0f} MB" for size in (memory, self.small_memory))

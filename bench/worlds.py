@@ -32,6 +32,13 @@ class Truth(NamedTuple):
     drivers: dict[str, str]
 
 
+class ScoutTruth(NamedTuple):
+    """Which scout a human belongs to; of a human whom two claim within the window, nobody."""
+
+    winner: int | None
+    is_disputed: bool
+
+
 def make(folder: Path, leads: int, seed: int) -> None:
     """Write the files of a world."""
     generate(leads=leads, seed=seed, directory=folder)
@@ -46,6 +53,14 @@ def truth(folder: Path) -> Truth:
         },
         {row["driver_id"]: row["person_id"] for row in _read(folder / "truth_drivers.csv")},
     )
+
+
+def scout_truth(folder: Path) -> dict[str, ScoutTruth]:
+    """Read who claims whom, by human."""
+    return {
+        row["person_id"]: ScoutTruth(int(row["winner"]) if row["winner"] else None, row["within_7_days"] == "true")
+        for row in _read(folder / "truth_scouts.csv")
+    }
 
 
 def hold_back(folder: Path, count: int) -> None:
@@ -77,9 +92,19 @@ def load(folder: Path) -> None:
 
 def add_orphans(count: int) -> None:
     """Add drivers without leads to a world whose leads are decided; half of them have evidence."""
+    _enlarge("orphan_world.sql", orphans=count)
+
+
+def add_registrations(count: int) -> None:
+    """Add scouting registrations to a world until there are ``count``, and match them."""
+    _enlarge("scout_world.sql", registrations=count)
+    perform(JobType.IDENTITY_RUN)
+
+
+def _enlarge(name: str, **sizes: int) -> None:
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("set local statement_timeout = 0; set constraints all deferred")
-        cursor.execute(Path(__file__).with_name("orphan_world.sql").read_text("utf-8"), {"orphans": count})
+        cursor.execute(Path(__file__).with_name(name).read_text("utf-8"), sizes)
 
 
 def load_file(table: str, path: Path) -> None:

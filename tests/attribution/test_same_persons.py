@@ -36,7 +36,7 @@ def suspicions() -> dict[frozenset[Any], str]:
 
 
 def refreshed() -> dict[str, Any]:
-    return run_job(JobType.SCOUT_REFRESH)
+    return run_job(JobType.SCOUT_REFRESH, full=True)
 
 
 @pytest.mark.parametrize(
@@ -131,3 +131,40 @@ def test_a_second_refresh_raises_nothing():
     refreshed()
     again = changes({name: count for name, count in refreshed().items() if name != "metrics"})
     assert again == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("PEREZ JUAN", "JUAN CARLOS PEREZ QUISPE"),
+        ("ZPATA MARCO", "MARCO ZAPATA"),
+        ("JOSE ROJAS ZEGARRA", "JOSE MOISES ROJAAS ZEGARRA"),
+    ],
+    ids=["cut short", "slip of the pen", "both"],
+)
+def test_names_cut_short_or_misspelt_are_alike(one, other):
+    pair = frozenset((a_claim(7, phone=PHONE, name=one), a_claim(9, phone="971000009", name=other)))
+    refreshed()
+    assert suspicions() == {pair: "open"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("JUAN GARCIA LOPEZ", "PEDRO GARCIA LOPEZ"), ("JUAN", "JUAN GARCIA LOPEZ"), ("ANA PAZ", "EVA PAZ RIOS")],
+    ids=["brothers", "one word", "short words"],
+)
+def test_names_that_only_share_words_are_not_alike(one, other):
+    a_claim(7, phone=PHONE, name=one)
+    a_claim(9, phone="971000009", name=other)
+    refreshed()
+    assert suspicions() == {}
+
+
+def test_the_name_of_a_driver_account_counts_as_the_persons():
+    driver = a_driver("MARCO NILTON ZAPATA", phone="971000500")
+    refresh()
+    known = a_claim(7, phone=PHONE, name="MARCO")
+    an_orphan("MARCO", driver_id=driver, person=known)
+    other = a_claim(9, phone="971000009", name="NILTON ZAPATA MARCO")
+    refreshed()
+    assert suspicions() == {frozenset((known, other)): "open"}
