@@ -60,7 +60,7 @@ where undo.person_key = settled.person_key
 """
 
 
-def prepare() -> None:
+def prepare(run_id: int) -> None:
     """Wait for the turn to write the ledger, keep what was settled, narrow the undo to the part that was asked for."""
     take_ledger_lock()
     with connection.cursor() as cursor:

@@ -35,12 +35,12 @@ class AuditedTable:
 class UndoHooks:
     """What an app adds to every undo, inside its transaction, by the temporary table ``undo``.
 
-    ``prepare`` runs before rows are compared: takes the app's lock, and gives rows without person
-    the person they belong to. ``follow`` runs after rows are back: brings after them what is
+    ``prepare`` takes the run to undo, before rows are compared: it takes the app's lock, gives rows without person the
+    person they belong to, and adds rows whose change is on record elsewhere. ``follow`` runs after rows are back: brings after them what is
     derived from them. ``followers`` are (schema, table) whose references ``follow`` looks after.
     """
 
-    prepare: Callable[[], None]
+    prepare: Callable[[int], None]
     follow: Callable[[int, str], None]
     followers: frozenset[tuple[str, str]] = frozenset()
 
@@ -252,7 +252,7 @@ def restore_run(*, run_id: int, reversal_id: int, actor: str, reason: str) -> di
     with connection.cursor() as cursor:
         cursor.execute(_COLLECT, {"run_id": run_id})
         for hooks in _HOOKS:
-            hooks.prepare()
+            hooks.prepare(run_id)
         for part in parts.values():
             cursor.execute(sql.SQL(_LOCK).format(**part))
         for part in parts.values():

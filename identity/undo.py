@@ -8,11 +8,11 @@ from ct4site import audit, sqlfiles
 from identity.jobs import take_writer_lock
 
 
-def prepare() -> None:
-    """Wait for the turn to write, and let unmatched records share the fate of their links."""
+def prepare(run_id: int) -> None:
+    """Wait for the turn to write, let unmatched records share the fate of their links, add the origins run ``run_id`` set first."""
     take_writer_lock()
     with connection.cursor() as cursor:
-        cursor.execute(sqlfiles.load("identity_undo_prepare"))
+        cursor.execute(sqlfiles.load("identity_undo_prepare"), {"run_id": run_id})
 
 
 def follow(run_id: int, actor: str) -> None:

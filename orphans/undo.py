@@ -7,7 +7,7 @@ from django.db import connection
 from ct4site import audit, sqlfiles
 
 
-def prepare() -> None:
+def prepare(run_id: int) -> None:
     """Nothing: quarantine rows name their person themselves."""
 
 

@@ -266,11 +266,12 @@ audited as (
     from unmatched_resolved as rows
     inner join unmatched_before as old on old.id = rows.id
     union all
+    -- A first origin has its line in the origin history, and an undo reads it there.
     select
         %(run_id)s, %(actor)s, 'set_origin', 'identity_origin', rows.person_key::text,
         rows.person_key, to_jsonb(old), to_jsonb(rows)
     from origins_written as rows
-    left join origins_before as old on old.person_key = rows.person_key
+    inner join origins_before as old on old.person_key = rows.person_key
     returning 1
 )
 
