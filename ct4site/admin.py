@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import axes.admin  # noqa: F401  registers what is replaced below
@@ -281,6 +281,9 @@ class RunAdmin(ReadOnlyAdmin):
                 "may_roll_back": self._can_be_rolled_back(request, run),
             }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_sections(self, request: HttpRequest, run: Run) -> Iterable[Section]:
+        return run_pages.page_of(run.job_type).sections(run) if run.status != RunStatus.RUNNING else ()
 
     def _live_context(self, run: Run) -> dict[str, Any]:
         return {

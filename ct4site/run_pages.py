@@ -5,7 +5,7 @@ An app registers a page beside its job; the kernel's run pages need to know noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from ct4site import jobs
-from ct4site.models import JobType
+from ct4site.admin_base import NOTHING, Section
+from ct4site.models import JobType, Run
 
 
 class RunForm(forms.Form):
@@ -31,13 +32,23 @@ class RunForm(forms.Form):
         return {}
 
 
+def _no_sections(run: Run) -> Iterable[Section]:
+    return ()
+
+
 @dataclass(frozen=True)
 class RunPage:
-    """Form, words for the keys of the tally in reading order, and the keys whose sums a list shows."""
+    """Form, words for the keys of the tally in reading order, and the keys whose sums a list shows.
+
+    ``sections`` makes tables of a run that is over, shown above its tally; the top-level keys of the tally that they
+    tell are named in ``told``.
+    """
 
     form: type[RunForm] = RunForm
     words: Mapping[str, str | Promise] = field(default_factory=dict)
     key_numbers: tuple[str, ...] = ()
+    sections: Callable[[Run], Iterable[Section]] = _no_sections
+    told: tuple[str, ...] = ()
 
 
 _PAGES: dict[str, RunPage] = {}
@@ -66,11 +77,19 @@ def startable_jobs() -> list[jobs.Job]:
 
 
 def tally_rows(job_code: str, tally: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the leaves of a tally as (words, value) in reading order, zeros included."""
-    words = page_of(job_code).words
+    """Return the leaves of a tally as (words, value) in reading order, zeros included, without what sections tell."""
+    page = page_of(job_code)
+    words = page.words
     order = {key: number for number, key in enumerate(words)}
-    rows = sorted(_leaves(tally), key=lambda leaf: [(order.get(key, len(order)), key) for key in leaf[0]])
-    return [(" · ".join(str(words.get(key, key)) for key in path), value) for path, value in rows]
+    shown = {key: value for key, value in tally.items() if key not in page.told}
+    rows = sorted(_leaves(shown), key=lambda leaf: [(order.get(key, len(order)), key) for key in leaf[0]])
+    return [(" · ".join(str(words.get(key, key)) for key in path), _shown(value)) for path, value in rows]
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return NOTHING if value is None or value == "" else value
 
 
 def key_numbers(job_code: str, tally: Mapping[str, Any]) -> list[tuple[str, int]]:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.db import connection, transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
@@ -15,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from attribution.admin import claims, history, labels
+from attribution.admin import claims, finding, history, labels
 from attribution.admin.parts import PersonSearchMixin, ScoutNamesMixin, names_of
 from attribution.models import BacklogCategory, BacklogPerson, LedgerEntry
 from ct4site.admin_base import ReadOnlyAdmin, Section, lima_time, link_to, pill
@@ -73,7 +72,7 @@ class CategoryFilter(admin.SimpleListFilter):
 class BacklogPersonAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
     purpose = gettext_lazy("Persons whom the ledger gives to no scout, and why: five categories that do not overlap.")
     change_list_template = "admin/attribution/backlog_list.html"
-    list_display = ("who", "state", "reason", "scout", "first", "last", "known")
+    list_display = ("who", "letter", "reason", "scout", "first", "last")
     list_display_links = None
     list_filter = (CategoryFilter,)
     list_select_related = ("person",)
@@ -86,9 +85,7 @@ class BacklogPersonAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
         return super().get_queryset(request).defer(*COSTLY)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        with transaction.atomic(), connection.cursor() as cursor:
-            # The view groups all events; what does not fit in memory goes to disk and takes twice as long.
-            cursor.execute("set local work_mem = '32MB'")
+        with finding.one_worker("32MB"):
             known = counts(request)
             rows = [(str(letter), words, known.get(str(letter), 0)) for letter, words in BacklogCategory.choices]
             context = {"categories": rows, "total": sum(known.values()), **(extra_context or {})}
@@ -109,6 +106,11 @@ class BacklogPersonAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("person"))
     def who(self, item: BacklogPerson) -> SafeString | str:
         return link_to(item.person)
+
+    @admin.display(description=gettext_lazy("category"))
+    def letter(self, item: BacklogPerson) -> SafeString | str:
+        # The words are above the list and in each row's reason.
+        return pill(item.category, item.category, TONES.get(item.category))
 
     @admin.display(description=gettext_lazy("category"))
     def state(self, item: BacklogPerson) -> SafeString | str:

@@ -7,21 +7,22 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.core.paginator import Paginator
+from django.db.models import Max, Min, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from attribution.admin import claims, dossier, history, labels
+from attribution.admin import claims, dossier, finding, history, labels
 from attribution.admin.parts import LedgerRuleFilter, PersonSearchMixin, ScoutFilter, ScoutNamesMixin, names_of
 from attribution.models import ConflictType, LedgerEntry, ScoutClaim, ScoutConflict
 from ct4site.admin_base import ReadOnlyAdmin, Section, lima_time, link_to, pill
 
 # Columns that only the view's own aggregation over all claims can give; a list reads them for one page alone.
 COSTLY = (
-    "conflict_details", "source_tables", "sources", "origin_tags", "first_created_at", "last_created_at",
+    "conflict_details", "first_attribution_date", "last_attribution_date", "source_tables", "sources", "origin_tags", "first_created_at", "last_created_at",
     "first_event_date", "last_event_date", "total_sources",
 )  # fmt: skip
 
@@ -97,22 +98,42 @@ class ScoutConflictAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
         return conflicts
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        known = dict(ScoutConflict.objects.order_by().values_list("pk", "conflict_type"))
-        request.known_conflicts = known  # type: ignore[attr-defined]
-        counted = Counter(known.values())
-        kinds = [(str(kind), words, counted[str(kind)]) for kind, words in ConflictType.choices]
-        return super().changelist_view(request, {"kinds": kinds, **(extra_context or {})})
+        with finding.one_worker():
+            known = dict(ScoutConflict.objects.order_by().values_list("pk", "conflict_type"))
+            request.known_conflicts = known  # type: ignore[attr-defined]
+            counted = Counter(known.values())
+            kinds = [(str(kind), words, counted[str(kind)]) for kind, words in ConflictType.choices]
+            return super().changelist_view(request, {"kinds": kinds, **(extra_context or {})})
+
+    def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Paginator:
+        paginator: Any = super().get_paginator(request, queryset, per_page, *args, **kwargs)
+        known: dict[Any, str] | None = getattr(request, "known_conflicts", None)
+        if known is not None and not set(request.GET) - {OpenFirstFilter.parameter_name, "after", "before"}:
+            # Counted already, above the list.
+            kind = request.GET.get(OpenFirstFilter.parameter_name) or ConflictType.OPEN
+            paginator.counted = sum(kind in ("all", stored) for stored in known.values())
+        return paginator
 
     def scouts_of(self, conflict: ScoutConflict) -> list[Any]:
         return [*conflict.scout_ids, conflict.ledger_scout_id]
 
     def complete_rows(self, rows: list[Any]) -> None:
-        found: dict[Any, set[str]] = defaultdict(set)
-        of_page = ScoutClaim.objects.filter(person__in=[conflict.pk for conflict in rows])
-        for person_key, table in of_page.order_by().values_list("person_id", "source_table").distinct():
-            found[person_key].add(table)
+        found: dict[Any, dict[str, tuple[Any, Any]]] = defaultdict(dict)
+        of_page = ScoutClaim.objects.filter(person__in=[conflict.pk for conflict in rows]).order_by()
+        by_source = of_page.values("person_id", "source_table").annotate(
+            Min("attribution_date"), Max("attribution_date")
+        )
+        for person_key, table, first, last in by_source.values_list(
+            "person_id", "source_table", "attribution_date__min", "attribution_date__max"
+        ):
+            found[person_key][table] = (first, last)
         for conflict in rows:
             conflict.tables = sorted(found[conflict.pk])
+            # The view's own dates count the ledger's word as a claim of the day it was written.
+            dates = [
+                date for table, both in found[conflict.pk].items() if table != claims.LEDGER for date in both if date
+            ]
+            conflict.claimed = (min(dates, default=None), max(dates, default=None))
 
     @admin.display(description=gettext_lazy("person"))
     def who(self, conflict: ScoutConflict) -> str:
@@ -127,16 +148,17 @@ class ScoutConflictAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
         return labels.scout_list(conflict.scout_ids, names_of(conflict, self.scouts_of(conflict)))
 
     @admin.display(description=gettext_lazy("sources"))
-    def sources_in_words(self, conflict: ScoutConflict) -> str:
-        return ", ".join(labels.words(labels.SOURCES, table) for table in getattr(conflict, "tables", []))
+    def sources_in_words(self, conflict: ScoutConflict) -> SafeString:
+        tables = getattr(conflict, "tables", [])
+        return format_html_join("", "<div>{}</div>", ((labels.words(labels.SOURCES, table),) for table in tables))
 
     @admin.display(description=gettext_lazy("first claim"))
     def first(self, conflict: ScoutConflict) -> SafeString | str:
-        return lima_time(conflict.first_attribution_date)
+        return lima_time(self._claimed(conflict)[0])
 
     @admin.display(description=gettext_lazy("last claim"))
     def last(self, conflict: ScoutConflict) -> SafeString | str:
-        return lima_time(conflict.last_attribution_date)
+        return lima_time(self._claimed(conflict)[1])
 
     @admin.display(description=gettext_lazy("kind"))
     def kind(self, conflict: ScoutConflict) -> SafeString | str:
@@ -160,6 +182,13 @@ class ScoutConflictAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("who wins"))
     def winner(self, conflict: ScoutConflict) -> str:
         return self._read(conflict).verdict.sentence
+
+    def _claimed(self, conflict: ScoutConflict) -> tuple[Any, Any]:
+        """Return the days of the first and the last claim that is evidence."""
+        if not hasattr(conflict, "claimed"):
+            dates = [claim.date for claim in claims.evidence(self._read(conflict).claims) if claim.date]
+            conflict.claimed = (min(dates, default=None), max(dates, default=None))  # type: ignore[attr-defined]
+        return conflict.claimed  # type: ignore[attr-defined]
 
     def _read(self, conflict: ScoutConflict) -> dossier.Dossier:
         """Return the dossier of a conflict; read once for a page."""

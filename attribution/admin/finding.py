@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.db import connection, transaction
 from django.db.models import F, Func, Q, QuerySet, TextField, Value
 
 from attribution.models import Scout
@@ -35,3 +37,17 @@ def scout_ids(keys: Mapping[str, Any]) -> list[int]:
     if keys.get("integer", LARGEST_ID + 1) <= LARGEST_ID:
         found.add(keys["integer"])
     return sorted(found)
+
+
+@contextmanager
+def one_worker(memory: str = "4MB") -> Iterator[None]:
+    """Make queries inside quick that group all events or claims; undone when the transaction ends.
+
+    Parallel workers would each group all of it again. ``memory`` is what a sort or a grouping may take before it goes
+    to disk.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("set local max_parallel_workers_per_gather = 0")
+            cursor.execute("select set_config('work_mem', %s, true)", [memory])
+        yield

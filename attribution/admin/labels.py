@@ -23,6 +23,9 @@ Names = Mapping[int, Scout]
 ACTIONS |= {
     "decide_ledger": gettext_lazy("Attribution decided"),
     "backfill_ledger": gettext_lazy("Attribution filled in"),
+    "map_scout": gettext_lazy("Scout of a lead told"),
+    "raise_same_person": gettext_lazy("Possible same person raised"),
+    "close_same_person": gettext_lazy("Possible same person closed"),
 }
 
 # Stored values of lead_ledger.attribution_rule (domain.md 6.2, 6.7, 6.11).

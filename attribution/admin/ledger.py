@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -37,7 +38,7 @@ class HasScoutFilter(admin.SimpleListFilter):
 class LedgerEntryAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
     purpose = gettext_lazy("Which source and which scout got each person, by which rule. The truth for every payment.")
     change_form_template = "admin/attribution/ledger_entry.html"
-    list_display = ("who", "scout", "state", "source", "rule", "attribution_score", "level", "changed")
+    list_display = ("who", "scout", "state", "source", "rule", "certainty", "changed")
     list_filter = ("decision_status", "attributed_source", LedgerRuleFilter, HasScoutFilter, ScoutFilter)
     list_select_related = ("person",)
     ordering = ("-updated_at",)
@@ -86,6 +87,10 @@ class LedgerEntryAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("confidence"))
     def level(self, entry: LedgerEntry) -> SafeString | str:
         return labels.confidence(entry.confidence_level)
+
+    @admin.display(description=gettext_lazy("confidence"))
+    def certainty(self, entry: LedgerEntry) -> SafeString | str:
+        return format_html("{} {}", number_format(entry.attribution_score, 2), self.level(entry))
 
     @admin.display(description=gettext_lazy("changed"), ordering="updated_at")
     def changed(self, entry: LedgerEntry) -> SafeString | str:

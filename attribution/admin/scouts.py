@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db import connection
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -17,18 +17,10 @@ from django.utils.translation import gettext_lazy
 
 from attribution.admin import finding, labels
 from attribution.admin.parts import ScoutNamesMixin
-from attribution.models import LedgerEntry, Scout, ScoutClaim, ScoutConflict
+from attribution.models import ConflictType, LedgerEntry, Scout, ScoutClaim, ScoutConflict
 from ct4site.admin_base import ReadOnlyAdmin, SearchMixin, Section, classify_query, lima_time, link_to, pill
 
 SHOWN = 20
-
-_OPEN_CONFLICTS = """
-select claimed.scout_id, count(*)
-from ops.v_scout_attribution_conflicts as conflicts
-cross join unnest(conflicts.scout_ids) as claimed (scout_id)
-where conflicts.conflict_type = 'OPEN' and claimed.scout_id = any (%s)
-group by claimed.scout_id
-"""
 
 
 class ActiveFilter(admin.SimpleListFilter):
@@ -53,15 +45,19 @@ def persons_of(scouts: Iterable[int]) -> dict[int, int]:
 
 def open_conflicts_of(scouts: Iterable[int]) -> dict[int, int]:
     """Return in how many open conflicts each of some scouts is; one query."""
-    with connection.cursor() as cursor:
-        cursor.execute(_OPEN_CONFLICTS, [list(scouts)])
-        return dict(cursor.fetchall())
+    wanted = set(scouts)
+    with finding.one_worker():
+        claimed = ScoutConflict.objects.order_by().filter(conflict_type=ConflictType.OPEN)
+        listed = claimed.values_list("scout_ids", flat=True)
+        return dict(Counter(number for numbers in listed for number in numbers if number in wanted))
 
 
 def disputed(scout: Scout) -> QuerySet[ScoutConflict]:
     """Return the open conflicts of one scout. Asked for the persons it claims the view is quick; by a scout it is not."""
     claimed = ScoutClaim.objects.filter(scout_id=scout.pk, person__isnull=False).values_list("person_id", flat=True)
-    return ScoutConflict.objects.filter(pk__in=set(claimed), scout_ids__contains=[scout.pk], conflict_type="OPEN")
+    return ScoutConflict.objects.filter(
+        pk__in=set(claimed), scout_ids__contains=[scout.pk], conflict_type=ConflictType.OPEN
+    )
 
 
 @admin.register(Scout)
