@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,26 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from attribution.backfills import LEDGER, LEDGER_STATS, LINKS, LINKS_STATS, events_step, ledger_step, links_step
+from attribution.backfills import (
+    EVENTS,
+    LEDGER,
+    LEDGER_STATS,
+    LINKS,
+    LINKS_STATS,
+    events_step,
+    ledger_step,
+    links_step,
+)
 from attribution.diagnosis import diagnose
 from attribution.jobs import LEDGER_COUNTS, SAME_PERSON_COUNTS, decide_ledger, raise_same_persons, store_day
 from ct4site import invariants, sqlfiles
 from ct4site.commands import flatten
-from ct4site.jobs import JobError, RunContext, job, statement
+from ct4site.jobs import JobError, LostPlace, RunContext, drop_plan, job, statement
 from ct4site.models import JobType
 from ct4site.reports import report_folder
 
 REPORT = "SCOUT_ATTRIBUTION_AFTER_REPORT.md"
+DRY_RUN_REPORT = "SCOUT_ATTRIBUTION_DRY_RUN_REPORT.md"
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,13 @@ def _before(context: RunContext) -> None:
 
 def _after(context: RunContext) -> None:
     context.tally["after"] = diagnose()
+
+
+def _mapped(context: RunContext) -> None:
+    """A scout whom the mapping gives to an event is in the ledger at once, not at the next run."""
+    events_step(context)
+    if context.tally[EVENTS.name]["updated"]:
+        ledger_step(context)
 
 
 def _day(context: RunContext) -> None:
@@ -85,7 +102,7 @@ STEPS = (
     Step("links", gettext_lazy("Link scouting registrations"), links_step, is_prerequisite=True),
     Step("ledger", gettext_lazy("Decide the ledger"), decide_ledger, is_prerequisite=True),
     Step("ledger_backfill", gettext_lazy("Scouts of the events into the ledger"), ledger_step),
-    Step("events_backfill", gettext_lazy("Mapped scouts into the events"), events_step),
+    Step("events_backfill", gettext_lazy("Mapped scouts into the events"), _mapped),
     Step("day", gettext_lazy("Possible same persons, metrics of the day"), _day),
     Step("after", gettext_lazy("Diagnosis after"), _after),
     Step("verify", gettext_lazy("Verification"), _verify),
@@ -113,12 +130,18 @@ def refresh_scout_attribution(context: RunContext) -> None:
             step(context)
     with context.transaction():
         context.tally["metrics"] = store_day(is_unchanged=since is not None)
+        context.tally["seen"] = _fingerprint()
 
 
 def _nothing_new_since(context: RunContext) -> int | None:
     """Return the last refresh, if nothing was written since that could change an outcome."""
-    found = statement("refresh_news", {"run_id": context.run_id})
+    found = statement("refresh_news", {"run_id": context.run_id, "seen": _fingerprint()})
     return found[0] if found else None
+
+
+def _fingerprint() -> str:
+    """What tells whether rows changed that others may write without a word to our audit."""
+    return str(statement("refresh_fingerprint", {})[0])
 
 
 @job(
@@ -143,10 +166,14 @@ def fix_scout_attribution(context: RunContext) -> None:
         try:
             step.perform(context)
             outcomes[step.name] = "done"
+        except LostPlace:
+            raise  # another attempt goes on with the run, and writes its report
         except (JobError, DatabaseError) as error:
             reason = str(error) if isinstance(error, JobError) else type(error).__name__
             outcomes[step.name] = f"failed: {reason}"
             context.note(f"{step.title}: {reason}")
+            if not step.is_prerequisite:
+                _abandon_plan(context)
             failed = "prerequisite" if step.is_prerequisite else failed or "step"
     context.tally["steps"] = outcomes
     context.tally["report"] = str(_write_report(context, folder).relative_to(settings.REPORTS_ROOT))
@@ -155,47 +182,57 @@ def fix_scout_attribution(context: RunContext) -> None:
             pass  # what the steps before did is told even of a run that failed
         raise JobError(
             _("Steps failed: %(names)s. The report says why.")
-            % {"names": ", ".join(name for name, outcome in outcomes.items() if outcome.startswith("failed"))}
+            % {"names": "; ".join(str(step.title) for step in STEPS if outcomes[step.name].startswith("failed"))}
         )
+
+
+def _abandon_plan(context: RunContext) -> None:
+    """Drop what a failed step planned: the next step would have to finish it first, and fail as it did."""
+    if context.run.has_plan:
+        with context.transaction():
+            drop_plan(context.run)
+            context.run.has_plan = False
 
 
 def _write_report(context: RunContext, folder: Path) -> Path:
     """Write the report of RB0 as Markdown: figures before and after, what each step did, warnings, the log."""
     before, after = (dict(_lines(context.tally.get(name, {}))) for name in ("before", "after"))
+    changes = [
+        (name, value)
+        for name, value in flatten(context.tally)
+        if name.split(".")[0] not in ("before", "after", "steps", "report")
+    ]
+    about = _("Run") + f" {context.run_id}, {timezone.localtime():%Y-%m-%d %H:%M} (Lima)"
+    if context.run.dry_run:
+        about += ", " + _("dry run: nothing was kept")
     lines = [
-        f"# {_('Scout attribution: before and after')}",
+        "# " + _("Scout attribution: before and after"),
         "",
-        f"{_('Run')} {context.run_id}, {timezone.localtime():%Y-%m-%d %H:%M} (Lima)"
-        + (f", {_('dry run: nothing was kept')}" if context.run.dry_run else ""),
+        about,
         "",
-        f"| {_('Figure')} | {_('Before')} | {_('After')} |",
-        "|---|---|---|",
-        *(f"| {name} | {before.get(name, '–')} | {after.get(name, '–')} |" for name in sorted({*before, *after})),
-        "",
-        f"## {_('Steps')}",
-        "",
-        f"| {_('Step')} | {_('Outcome')} |",
-        "|---|---|",
-        *(f"| {step.title} | {context.tally['steps'].get(step.name, '–')} |" for step in STEPS),
-        "",
-        f"## {_('Changes')}",
-        "",
-        f"| {_('Count')} | {_('Number')} |",
-        "|---|---|",
-        *(
-            f"| {name} | {value} |"
-            for name, value in flatten(context.tally)
-            if name.split(".")[0] not in ("before", "after", "steps", "report")
+        *_table(
+            (_("Figure"), _("Before"), _("After")),
+            [(name, before.get(name, "–"), after.get(name, "–")) for name in sorted({*before, *after})],
         ),
         "",
-        f"## {_('Log')}",
+        "## " + _("Steps"),
+        "",
+        *_table(
+            (_("Step"), _("Outcome")), [(step.title, context.tally["steps"].get(step.name, "–")) for step in STEPS]
+        ),
+        "",
+        "## " + _("Changes"),
+        "",
+        *_table((_("Count"), _("Number")), changes),
+        "",
+        "## " + _("Log"),
         "",
         *(f"- {line}" for line in context.run.log),
         "",
     ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / REPORT
+        path = folder / (DRY_RUN_REPORT if context.run.dry_run else REPORT)
         part = path.with_suffix(".part")
         part.write_text("\n".join(lines), encoding="utf-8")
         part.replace(path)
@@ -205,6 +242,10 @@ def _write_report(context: RunContext, folder: Path) -> Path:
             % {"folder": folder, "reason": error.strerror or type(error).__name__}
         ) from error
     return path
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> list[str]:
+    return [f"| {' | '.join(map(str, row))} |" for row in (head, ("---",) * len(head), *rows)]
 
 
 def _lines(figures: dict[str, Any]) -> list[tuple[str, Any]]:

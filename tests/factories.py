@@ -332,12 +332,12 @@ def a_day_passes() -> None:
 
 
 def changes(tally: dict[str, Any]) -> dict[str, Any]:
-    """Return the counts of a tally that are not zero, nested ones flattened with dots."""
+    """Return the counts of a tally that are not zero, nested ones flattened with dots; texts are no counts."""
     found: dict[str, Any] = {}
     for name, value in tally.items():
         if isinstance(value, dict):
             found |= {f"{name}.{inner}": count for inner, count in changes(value).items()}
-        elif value:
+        elif value and not (name == "seen" and isinstance(value, str)):
             found[name] = value
     return found
 

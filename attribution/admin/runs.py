@@ -67,6 +67,7 @@ SUSPICION_WORDS: dict[str, str | Promise] = {
 }
 METRIC_WORDS: dict[str, str | Promise] = {
     "metrics": _("Today"),
+    "seen": _("Mark of what was looked at"),
     "total_persons": _("Persons"),
     "with_scout": _("with scout"),
     "without_scout": _("without scout"),

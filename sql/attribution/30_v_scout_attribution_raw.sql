@@ -48,7 +48,7 @@ select
     'public.module_ct_migrations',
     migrations.source_pk,
     coalesce((migrations.payload ->> 'hire_date')::date, migrations.event_date),
-    migrations.snapshot_at,
+    (migrations.payload ->> 'created_at')::timestamp at time zone 'America/Lima',
     3,
     'module_ct_migrations'
 from canon.stg_migrations as migrations

@@ -19,5 +19,7 @@ select
     newest.subject_table || ' ' || newest.subject_key as subject,
     'entries ' || newest.former_id || ' and ' || newest.id as problem
 from newest
--- Whether a record is to be tried again is a mark of jobs, not a decision.
-where newest.former_id is not null and newest.before - 'is_stale' is distinct from newest.former_after - 'is_stale';
+-- Whether a record is to be tried again, or what evidence was seen, is a mark of jobs, not a decision.
+where newest.former_id is not null
+    and newest.before - array['is_stale', 'evidence_digest']
+    is distinct from newest.former_after - array['is_stale', 'evidence_digest'];

@@ -20,8 +20,11 @@ todo as materialized (
             picked.attributed_source, picked.scout_id, picked.rule, picked.score, picked.confidence,
             picked.decision_status, picked.evidence
         )
-        -- A fleet's scout from before this ledger stays until his evidence changes (Q12).
-        and not (before.attribution_rule = 'A_FLEET' and before.evidence_digest is null and picked.rule = 'C')
+        -- A scout assigned before this ledger stays until his evidence changes; who else claims shows as a conflict (Q12).
+        and not (
+            before.decision_status = 'assigned' and before.attributed_scout_id is not null
+            and before.evidence_digest is null
+        )
             as is_changed
     from picked
     left join before on before.person_key = picked.person_key

@@ -19,7 +19,8 @@ affected as materialized (
         coalesce(evidence.digest, 0) as digest
     from evidence
     full join observational.lead_ledger as ledger on ledger.person_key = evidence.person_key
-    where (ledger.person_key is null or ledger.evidence_digest is distinct from coalesce(evidence.digest, 0))
+    -- A row from before this ledger whose events are not here gives nothing to decide on.
+    where (ledger.person_key is null or coalesce(ledger.evidence_digest, 0) <> coalesce(evidence.digest, 0))
         and (
             ledger.attribution_rule is null
             or (ledger.attribution_rule <> 'RESOLVED_MANUAL_CONFLICT' and ledger.attribution_rule not like 'BACKFILL%%')

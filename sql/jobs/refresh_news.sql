@@ -1,8 +1,8 @@
 -- Whether anything was written that could change how scouts are attributed since the last refresh that was completed:
--- by another run, by a person, or into the feed of registrations, where rows may come from outside. Returns
+-- by another run, by a person, into the feed of registrations, or by anybody into a table that claims come from. Returns
 -- the id of that refresh when nothing was, else null.
 with last_run as (
-    select runs.id, runs.started_at
+    select runs.id, runs.started_at, runs.stats ->> 'seen' as seen
     from ops.ingestion_runs as runs
     where runs.job_type in ('scout_attribution_refresh', 'scout_attribution_fix') and runs.status = 'COMPLETED'
         and not runs.dry_run and runs.id <> %(run_id)s
@@ -12,6 +12,7 @@ with last_run as (
 
 select
     case
+        when last_run.seen is distinct from %(seen)s then null
         when exists (
                 select 1 from ops.ingestion_runs as runs
                 where runs.id not in (%(run_id)s, last_run.id) and not runs.dry_run

@@ -12,6 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from attribution import backfills
 from attribution.jobs import decide_ledger
@@ -611,7 +612,9 @@ def scout_of(record: Record) -> int | None:
 def test_without_a_mapping_nothing_happens_and_the_run_says_so():
     an_event(a_lead())
     assert changes(fill_events()) == {}
-    assert "No mapping" in last_run(JobType.EVENTS_BACKFILL).log[0]
+    assert last_run(JobType.EVENTS_BACKFILL).log == [
+        gettext("No mapping of leads to scouts is available; no event can get a scout from one.")
+    ]
 
 
 def test_an_event_without_scout_gets_the_mapped_one():

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils.translation import gettext
 
 from attribution.models import LeadScoutMapping
 from ct4site import invariants, jobs
@@ -78,7 +79,7 @@ def test_a_key_that_has_another_scout_is_rejected_and_never_overwritten(load):
     load("source_key,scout_id\nabc,7\n")
     code, _tally, rejected = load("source_key,scout_id\nabc,8\n")
     assert (code, stored()) == (3, {"abc": 7})
-    assert rejected == {2: "the lead already has another scout: 7"}
+    assert rejected == {2: gettext("the lead already has another scout: %(other)s") % {"other": 7}}
 
 
 @pytest.mark.parametrize(
