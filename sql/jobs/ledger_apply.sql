@@ -20,7 +20,8 @@ todo as materialized (
             picked.attributed_source, picked.scout_id, picked.rule, picked.score, picked.confidence,
             picked.decision_status, picked.evidence
         )
-        -- A scout assigned before this ledger stays until his evidence changes; who else claims shows as a conflict (Q12).
+        -- A scout assigned before this ledger stays until his evidence changes; who else claims shows as a conflict
+        -- (Q12).
         and not (
             before.decision_status = 'assigned' and before.attributed_scout_id is not null
             and before.evidence_digest is null

@@ -1,5 +1,5 @@
--- One text that changes with every row written into a table that claims of scouts come from, by whomever: most belong to
--- other systems, which tell nobody. A row written again has another xmin; a row gone changes the count.
+-- One text that changes with every row written into a table that claims of scouts come from, by whomever: most belong
+-- to other systems, which tell nobody. A row written again has another xmin; a row gone changes the count.
 select md5(concat_ws(
     ' ',
     (

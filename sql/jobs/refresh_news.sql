@@ -1,6 +1,6 @@
--- Whether anything was written that could change how scouts are attributed since the last refresh that was completed:
--- by another run, by a person, into the feed of registrations, or by anybody into a table that claims come from. Returns
--- the id of that refresh when nothing was, else null.
+-- Whether anything was written that could change how scouts are attributed since the last refresh that was
+-- completed: by another run, by a person, into the feed of registrations, or by anybody into a table that claims
+-- come from. Returns the id of that refresh when nothing was, else null.
 with last_run as (
     select runs.id, runs.started_at, runs.stats ->> 'seen' as seen
     from ops.ingestion_runs as runs

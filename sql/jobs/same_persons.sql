@@ -1,9 +1,9 @@
 -- Raises persons who are probably one human: two scouts registered them within the conflict window under similar
--- names, with the same plate, or a phone or licence that is equal or one character off (Q79). The names of a row are the
--- one it was registered under and those of the person's driver accounts. Two strings within one
--- edit of each other share what is left when at most one character is dropped, so only rows that share such a rest are
--- compared; a rest that many rows share is nobody's own and compares nobody. Closes suspicions that no longer hold;
--- what a person decided stays (P7). Returns the counts.
+-- names, with the same plate, or a phone or licence that is equal or one character off (Q79). The names of a row are
+-- the one it was registered under and those of the person's driver accounts. Two strings within one edit of each
+-- other share what is left when at most one character is dropped, so only rows that share such a rest are compared;
+-- a rest that many rows share is nobody's own and compares nobody. Closes suspicions that no longer hold; what a
+-- person decided stays (P7). Returns the counts.
 
 create temp table scout_claims on commit drop as
 select
