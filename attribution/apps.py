@@ -11,7 +11,16 @@ class AttributionConfig(AppConfig):
     verbose_name = _("Attribution")
 
     def ready(self) -> None:
-        from attribution import backfills, demo_chain, fixing, jobs, mapping, undo  # noqa: F401  register themselves
+        from attribution import (  # noqa: F401  register themselves
+            backfills,
+            collection,
+            collection_demo,
+            demo_chain,
+            fixing,
+            jobs,
+            mapping,
+            undo,
+        )
 
         audit.register(
             "observational",
@@ -23,4 +32,5 @@ class AttributionConfig(AppConfig):
         )
         audit.register("canon", "possible_same_persons", key="id", key_type="int8", undo_order=7)
         audit.register("ops", "lead_scout_mapping", key="source_key", key_type="text", undo_order=9)
+        audit.register("canon", "claims_yango_cabinet_14d", key="claim_id", key_type="int4", undo_order=1)
         audit.register_hooks(undo.HOOKS)

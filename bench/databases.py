@@ -13,7 +13,8 @@ from django.core.management import call_command
 from django.db import connection
 from psycopg2 import sql
 
-EMPTY, SMALL, MAIN, BIG, ORPHANS, SCOUTS = TEMPLATES = ("empty", "small", "main", "big", "orphans", "scouts")
+TEMPLATES = ("empty", "small", "main", "big", "orphans", "scouts", "collection")
+EMPTY, SMALL, MAIN, BIG, ORPHANS, SCOUTS, COLLECTION = TEMPLATES
 BENCH_LOCK = 4_005_900
 
 

@@ -2,7 +2,8 @@
 
 ``floor_identity.sql`` is the floor the targets speak of: one insert ... select per output table. ``leanest_identity.sql``
 computes what these have in common once, in temporary tables; it is shown beside the floor, without a target.
-``floor_orphans.sql`` is the floor of the orphan job, ``floor_scouts.sql`` that of the refresh of attribution.
+``floor_orphans.sql`` is the floor of the orphan job, ``floor_scouts.sql`` that of the refresh of attribution,
+``floor_collection.sql`` that of the refresh of collection.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ FLOOR = "floor_identity.sql"
 LEANEST = "leanest_identity.sql"
 ORPHANS = "floor_orphans.sql"
 SCOUTS = "floor_scouts.sql"
+COLLECTION = "floor_collection.sql"
 OUTPUT_TABLES = (
     "canon.identity_registry",
     "canon.identity_links",

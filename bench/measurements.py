@@ -43,6 +43,7 @@ class Bench:
         self._later_runs(first)
         self._orphans_over_floor()
         self._scouts_over_floor()
+        self._collection_over_floor()
         databases.drop_template(databases.MAIN)
         self._small_runs()
         self._big_runs()
@@ -164,6 +165,32 @@ class Bench:
         self.report.at_most("disputed persons given to a scout", score.disputed, 0, form="{:.0f}")
         self.report.at_least("recall of undisputed scouts", score.recall, 0.95)
         self.report.show("the same, of all that is true", f"{score.recall_of_all:.4f}")
+
+    def _collection_over_floor(self) -> None:
+        """Alternate the refresh of collection and its floor: two accounts per lead, ten days each."""
+        worlds.add_collection(2 * self.options.leads)
+        worlds.settle()
+        databases.keep_as(databases.COLLECTION)
+        ours: list[float] = []
+        floors: list[float] = []
+        for number in range(1, self.options.repetitions + 1):
+            say(f"refresh of collection over its floor, {number} of {self.options.repetitions}")
+            databases.start_from(databases.COLLECTION)
+            floors.append(timed(lambda: floor.run(floor.COLLECTION)))
+            floor_claims = quality.claims()
+            databases.start_from(databases.COLLECTION)
+            ours.append(self._collect())
+        our_claims = quality.claims()
+        first, least = statistics.median(ours), statistics.median(floors)
+        self.report.at_most("refresh of collection over floor", first / least, 2, seconds(first), seconds(least))
+        counts = (str(len(our_claims)), str(len(floor_claims)))
+        share = len(our_claims & floor_claims) / max(1, len(our_claims | floor_claims))
+        self.report.at_least("claims the floor makes too", share, 0.95, *counts, "{:.3f}")
+        again = statistics.median(self._collect() for _number in range(self.options.repetitions))
+        self.report.show("refresh of collection, nothing new", seconds(again), seconds(first))
+
+    def _collect(self) -> float:
+        return timed(lambda: worlds.perform(JobType.COLLECTION_REFRESH))
 
     def _attribute(self) -> float:
         return timed(lambda: worlds.perform(JobType.SCOUT_REFRESH))

@@ -61,6 +61,13 @@ def scouts() -> dict[tuple[str, str], int]:
         return {(table, key): scout for table, key, scout in cursor.fetchall()}
 
 
+def claims() -> set[tuple[str, int]]:
+    """Return what the partner owes, by account and milestone."""
+    with connection.cursor() as cursor:
+        cursor.execute("select driver_id, milestone from canon.claims_yango_cabinet_14d")
+        return set(cursor.fetchall())
+
+
 def claims_with_a_key() -> set[tuple[str, str]]:
     """Return the records of scouts' claims that have a usable key: a phone, a licence, or a driver of the feed."""
     with connection.cursor() as cursor:

@@ -101,6 +101,11 @@ def add_registrations(count: int) -> None:
     perform(JobType.IDENTITY_RUN)
 
 
+def add_collection(accounts: int) -> None:
+    """Add accounts to a world until there are ``accounts``, ten days of trips for each, and payments."""
+    _enlarge("collection_world.sql", accounts=accounts)
+
+
 def _enlarge(name: str, **sizes: int) -> None:
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("set local statement_timeout = 0; set constraints all deferred")

@@ -317,7 +317,7 @@ def execute(run_id: int, on_progress: Progress | None = None) -> Run:
         logger.warning("%s", error)
     except Exception as error:
         # What the database says of an error quotes rows, and those may be personal data (P9).
-        shown = not isinstance(error, JobError | DatabaseError)
+        shown = not isinstance(error, JobError | DatabaseError | InterfaceError)
         logger.error("run %s failed: %s: %s", run_id, type(error).__name__, _sentence(error), exc_info=shown)
         _finish(run, context.attempt, RunStatus.FAILED, _sentence(error))
     except BaseException:

@@ -35,6 +35,7 @@ class JobType(models.TextChoices):
     LEDGER_BACKFILL = "lead_ledger_backfill", _("Backfill of the ledger's scouts")
     EVENTS_BACKFILL = "lead_events_backfill", _("Backfill of the events' scouts")
     SCOUT_MAPPING_LOAD = "scout_mapping_load", _("Load of mapped scouts")
+    COLLECTION_REFRESH = "collection_refresh", _("Collection refresh")
 
 
 # Words for the stored codes of a run's phase; an app adds the phases of its own jobs.

@@ -32,6 +32,14 @@ TABLES: dict[str, str] = {
     "lead_events_scout_backfill_audit": "ops",
     "scout_attribution_days": "ops",
     "possible_same_persons": "canon",
+    "partner_payment_rules": "ops",
+    "scout_payment_rules": "ops",
+    "yango_payment_status_ledger": "ops",
+    "yango_payment_states": "ops",
+    "lead_trips": "observational",
+    "lead_milestones": "observational",
+    "person_scouts": "ops",
+    "claims_yango_cabinet_14d": "canon",
 }
 """Managed table -> schema, for every managed model of ``APPS``; a test compares it with the database."""
 

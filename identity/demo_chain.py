@@ -177,6 +177,17 @@ with humans as (
     from canon.identity_links as links
     inner join truth_drivers as drivers on drivers.driver_id = links.source_pk
     where links.source_table = 'drivers'
+    union all
+    -- A person without accounts is the one human whose records it holds.
+    select links.person_key, min(truth.person_id)
+    from canon.identity_links as links
+    inner join truth_leads as truth on truth.source_table = links.source_table and truth.source_pk = links.source_pk
+    where not exists (
+            select 1 from canon.identity_links as accounts
+            where accounts.person_key = links.person_key and accounts.source_table = 'drivers'
+        )
+    group by links.person_key
+    having min(truth.person_id) = max(truth.person_id)
 ),
 
 judged as (
@@ -206,7 +217,8 @@ order by source_table collate "C"
 def quality(folder: Path) -> list[tuple[str, int, int, int, int]]:
     """Return per lead table: linked, of those right, linkable, of those found.
 
-    Takes the folder of the truth files. A link is right when the person it leads to has an account of the true human.
+    Takes the folder of the truth files. A link is right when the person it leads to has an account of the true human, or has none and holds records of that
+    human only.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(

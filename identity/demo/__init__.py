@@ -52,3 +52,4 @@ def _tell(world: World) -> None:
         chosen = STORIES[best]
         if chosen.leads <= missing:
             chosen.tell(world, chosen.name)
+            world.settle()

@@ -48,6 +48,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "truth_drivers": ("driver_id", "person_id"),
     "truth_scouts": ("person_id", "scouts", "within_7_days", "rule", "winner"),
     "truth_orphans": ("driver_id", "person_id", "repairable", "source_table", "source_pk", "scenario"),
+    "truth_claims": ("driver_id", "milestone", "lead_source_pk", "lead_date", "achieved_date", "is_paid"),
 }  # fmt: skip
 MANIFEST = "manifest.json"
 

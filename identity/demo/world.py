@@ -41,6 +41,9 @@ OTHER_PARKS = [
 SCOUT_COUNT = 42
 ACTIVE_SCOUTS = 26
 CONFLICT_WINDOW_DAYS = 7
+MILESTONES = (1, 5, 25)
+WINDOW_DAYS = 14
+NO_DAYS = ("31-02-2026", "2026-13-01", "sin fecha", "00-00-0000", "45999")
 ACQUISITION_METHODS = ["Volante", "referido", "REFERIDO", "Redes sociales", "facebook", "calle", "Grifo Primax", "módulo, centro comercial", "whatsapp", None]  # fmt: skip
 PLATE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PLATE_MIDDLE = PLATE_LETTERS + "0123456789"
@@ -94,6 +97,9 @@ class Account:
     in_feed: bool
     trips: int = 0
     is_paid: bool = False
+    days: dict[int, int] = field(default_factory=dict)
+    leads: list[tuple[int, str]] = field(default_factory=list)  # day, source_pk of the cabinet
+    paid: set[int] = field(default_factory=set)
 
 
 class World:
@@ -102,8 +108,10 @@ class World:
     def __init__(self, leads: int, seed: int, files: DemoFiles) -> None:
         self.leads, self.files = leads, files
         self.dice = Dice(seed)
+        self._luck = Dice(seed + 2**40)  # of what was invented later, so that it changes nothing else
         self.leads_written = 0
         self._people = self._drafts = self._left = self._unlisted = 0
+        self._recruited: list[Account] = []
         self._phones = Scrambled(10**8, 61_803_399, self.dice.below(10**8))
         self._licences = Scrambled(10**8, 38_196_601, self.dice.below(10**8))
         self._plates = Scrambled(PLATES, 15_485_863, self.dice.below(PLATES))
@@ -278,9 +286,10 @@ class World:
         )  # fmt: skip
         return account
 
-    def _clock(self) -> str:
-        minute = self.dice.between(7 * 60, 22 * 60)
-        return f"{minute // 60:02d}:{minute % 60:02d}:{self.dice.below(60):02d}"
+    def _clock(self, dice: Dice | None = None) -> str:
+        dice = dice or self.dice
+        minute = dice.between(7 * 60, 22 * 60)
+        return f"{minute // 60:02d}:{minute % 60:02d}:{dice.below(60):02d}"
 
     def _drive(self, account: Account, day: int) -> None:
         """Write the days driven around the window of 14 days after `day`, both edges included now and then."""
@@ -302,8 +311,9 @@ class World:
             if driven > TODAY:
                 return
             trips = dice.between(low, high)
-            if offset < 14:
+            if offset < WINDOW_DAYS:
                 account.trips += trips
+            account.days[driven] = trips
             self.files.write(
                 "summary_daily",
                 (
@@ -312,6 +322,11 @@ class World:
                 ),
             )  # fmt: skip
             offset += dice.between(1, 3) if offset != 13 else 1
+        if account.days and self._luck.chance(0.01):  # nobody can say when that was
+            trips, written = self._luck.between(1, 9), f"{iso(day)} 05:30:00"
+            self.files.write(
+                "summary_daily", (account.driver_id, self._luck.pick(NO_DAYS), trips, trips * 2000, written)
+            )
 
     # --- leads ----------------------------------------------------------------------------------
 
@@ -363,6 +378,9 @@ class World:
             decidable = has_date and self._decidable(account, parts, phone=phone, plate=plate)
         self._truth("module_ct_cabinet_leads", source_pk, person, account, decidable, scenario)
         if account is not None and has_date:
+            if not account.leads:
+                self._recruited.append(account)
+            account.leads.append((day, source_pk))
             self._pay(account, day)
         return source_pk
 
@@ -568,15 +586,51 @@ class World:
         flags += [account.trips >= 25 if account.trips < 25 or dice.chance(0.8) else None]
         if dice.chance(0.02):
             flags.reverse()  # paid under another milestone
-        number = self.files.rows["module_ct_cabinet_payments"] + 1
         scout = person.claims[-1][3] if person.claims else None
+        if self._luck.chance(0.03):  # told unpaid first, and paid in a later list
+            self._payment(self._luck, account, name, scout, min(due, paid), [False, *flags[1:]])
+        self._payment(dice, account, name, scout, paid, flags)
+        if self._luck.chance(0.02) and paid + 7 <= TODAY:  # told again, unpaid now
+            self._payment(self._luck, account, name, scout, paid + 7, [False, None, None])
+
+    def _payment(
+        self, dice: Dice, account: Account, name: str, scout: int | None, day: int, flags: list[Value]
+    ) -> None:
+        number = self.files.rows["module_ct_cabinet_payments"] + 1
+        stamp = f"{iso(day)} 09:00:00"
         self.files.write(
             "module_ct_cabinet_payments",
             (
-                number, iso(paid), self._clock(), name, scout if dice.chance(0.7) else None, *flags,
-                account.driver_id if dice.chance(0.05) else None, None, f"{iso(paid)} 09:00:00", f"{iso(paid)} 09:00:00",
+                number, iso(day), self._clock(dice), name, scout if dice.chance(0.7) else None, *flags,
+                account.driver_id if dice.chance(0.05) else None, None, stamp, stamp,
             ),
         )  # fmt: skip
+        account.paid.update(milestone for milestone, flag in zip(MILESTONES, flags, strict=True) if flag)
+
+    def settle(self) -> None:
+        """Write which milestones the cabinet leads told so far reached, and whether they are paid (domain.md 12.2, Q62)."""
+        for account in self._recruited:
+            for milestone in MILESTONES:
+                for day, source_pk in sorted(account.leads):
+                    achieved = self._achieved(account, day, milestone)
+                    if achieved is None:
+                        continue
+                    is_paid = milestone in account.paid
+                    self.files.write(
+                        "truth_claims", (account.driver_id, milestone, source_pk, iso(day), iso(achieved), is_paid)
+                    )
+                    break
+        self._recruited.clear()
+
+    @staticmethod
+    def _achieved(account: Account, day: int, milestone: int) -> int | None:
+        trips = 0
+        for driven in sorted(account.days):
+            if day <= driven < day + WINDOW_DAYS:
+                trips += account.days[driven]
+                if trips >= milestone:
+                    return driven
+        return None
 
     # --- scouts and the predecessor's links -----------------------------------------------------
 

@@ -2,7 +2,8 @@
 -- Cabinet leads with normalised keys: the lead's id is external_id, or the row's id where that is empty
 -- (domain.md 1.6, 3.12, Q68); a row id that is also somebody's external_id is told apart by "row:" (F28).
 -- Grain: one row per source_pk.
--- Read by: the identity run; kept apart from the other feeds so that only records in question are normalised.
+-- Read by: the identity run and collection; kept apart from the other feeds so that only records in question are
+-- normalised.
 select
     'module_ct_cabinet_leads' as source_table,
     case
@@ -37,7 +38,8 @@ select
         'park_phone', leads.park_phone,
         'asset_plate_number', leads.asset_plate_number,
         'asset_model', leads.asset_model
-    ) as payload
+    ) as payload,
+    leads.id as row_id
 from public.module_ct_cabinet_leads as leads
 -- 1 lead : 0..1 numbers (external ids are unique)
 left join (

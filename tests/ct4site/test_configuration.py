@@ -23,7 +23,7 @@ PRODUCTION = {"CT4_ENV": "production", "CT4_SECRET_KEY": SECRET, "CT4_ALLOWED_HO
 
 def manage(home: Path, *arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run manage.py as an operator would, with these CT4 variables only."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CT4_") and k != "DATABASE_URL"}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CT4_", "DJANGO_")) and k != "DATABASE_URL"}
     return subprocess.run(
         [sys.executable, "-W", "error", "manage.py", *arguments],
         cwd=settings.BASE_DIR, env={**inherited, "CT4_IN_ENVIRONMENT": "1", "CT4_HOME": str(home), **environment},

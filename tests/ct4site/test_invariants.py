@@ -49,6 +49,27 @@ def a_link(pk: str = "'999'", rule: str = "manual", evidence: str = "{}", run: s
     return lambda: execute(A_LINK.format(pk=pk, rule=rule, evidence=evidence, run=run))
 
 
+A_CLAIM = """
+insert into canon.claims_yango_cabinet_14d (driver_id, lead_source_pk, lead_date, milestone, amount_expected)
+select source_pk, 'x', '2026-01-10', 1, 25 from canon.identity_links where source_table = 'drivers'
+"""
+A_LEAD_OF_COLLECTION = """
+insert into observational.lead_trips
+    (source_table, source_pk, lead_date, person_key, driver_id, trips_7d, trips_14d, trips_30d, is_best_of_driver,
+    last_lead_date)
+select 'module_ct_cabinet_leads', 'x', '2026-01-10', person_key, source_pk, 1, 1, 1, true, '2026-01-10'
+from canon.identity_links where source_table = 'drivers'
+"""
+
+
+def a_view_that_says(name: str, old: str, new: str) -> str:
+    """Put other words into a view."""
+    return (
+        f"do $$ begin execute replace('create or replace view {name} as '"
+        f" || pg_get_viewdef('{name}'::regclass), $a${old}$a$, $b${new}$b$); end $$"
+    )
+
+
 VIOLATIONS: dict[str, Callable[[], None]] = {
     "chk_source_record_is_decided": lambda: execute("delete from canon.identity_unmatched"),
     "chk_record_is_linked_or_open": lambda: execute(
@@ -102,6 +123,18 @@ VIOLATIONS: dict[str, Callable[[], None]] = {
         "insert into observational.lead_ledger"
         " (person_key, attributed_scout_id, attribution_score, confidence_level, decision_status)"
         " select person_key, 7, 0, 'low', 'conflict' from canon.identity_registry"
+    ),
+    "chk_claim_is_achieved_or_disputed": lambda: execute(A_CLAIM),
+    "chk_collection_sums_are_whole": lambda: execute(
+        f"{A_CLAIM}; {a_view_that_says('ops.v_yango_collection_with_scout', '( SELECT) read', '( SELECT WHERE false) read')}"
+    ),
+    "chk_money_is_to_the_cent": lambda: execute(
+        f"{A_LEAD_OF_COLLECTION}; {a_view_that_says('ops.v_cabinet_financial_14d', '0.00', '0.001')}"
+    ),
+    "chk_quarantined_driver_claims_nothing": lambda: execute(
+        "insert into canon.driver_orphan_quarantine (driver_id, detected_reason)"
+        " select source_pk, 'manual_detection' from canon.identity_links where source_table = 'drivers';"
+        + a_view_that_says("canon.operational_drivers", "'quarantined'", "'nothing'")
     ),
     "chk_view_is_read_only": lambda: execute("create view ops.v_door as select * from canon.identity_links"),
 }

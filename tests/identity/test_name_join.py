@@ -144,7 +144,7 @@ def by_join(small_block: int) -> tuple[Pairs, Outcomes]:
     """Return the loaded scene's pairs that are alike enough to matter, and what the rules say."""
     with rolled_back(), pytest.MonkeyPatch.context() as patch, connection.cursor() as cursor:
         patch.setattr(jobs, "SMALL_BLOCK", small_block)
-        jobs._run("identity_3_names", jobs._rule_parameters())
+        jobs.statement("identity_3_names", jobs._rule_parameters())
         cursor.execute("select n, kind, driver_id, similarity from name_pairs where similarity >= 0.51 - 1e-9")
         pairs = {(n, kind, driver_id): round(value, 9) for n, kind, driver_id, value in cursor.fetchall()}
         cursor.execute("select n, rule, outcome, driver_id, score, confidence, similarity from results")
@@ -238,7 +238,7 @@ def test_most_pairs_of_a_big_block_are_never_compared() -> None:
     for small_block in (0, 1000):
         with rolled_back(), pytest.MonkeyPatch.context() as patch, connection.cursor() as cursor:
             patch.setattr(jobs, "SMALL_BLOCK", small_block)
-            jobs._run("identity_3_names", jobs._rule_parameters())
+            jobs.statement("identity_3_names", jobs._rule_parameters())
             cursor.execute("select count(*) from name_pairs")
             looked_at[small_block] = cursor.fetchone()[0]
     assert looked_at[0] < looked_at[1000] / 4
