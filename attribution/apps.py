@@ -19,6 +19,7 @@ class AttributionConfig(AppConfig):
             fixing,
             jobs,
             mapping,
+            settlement,
             undo,
         )
 
@@ -34,3 +35,4 @@ class AttributionConfig(AppConfig):
         audit.register("ops", "lead_scout_mapping", key="source_key", key_type="text", undo_order=9)
         audit.register("canon", "claims_yango_cabinet_14d", key="claim_id", key_type="int4", undo_order=1)
         audit.register_hooks(undo.HOOKS)
+        audit.register_hooks(settlement.HOOKS)

@@ -22,6 +22,7 @@ TRIP_COUNTS = (
     "milestones_gone",
 )  # fmt: skip
 SCOUT_COUNTS = ("persons_with_scout", "scouts_changed")
+ITEM_COUNTS = ("items_owed", "items_changed", "items_gone", "statement_rows", "statement_rows_changed")
 CLAIM_COUNTS = (
     "claims_made", "claims_paid", "claims_disputed", "claims_undisputed", "skipped_changed_since_plan", "audit",
 )  # fmt: skip
@@ -42,6 +43,10 @@ STATISTICS = {
         "observational.lead_milestones": "source_table, source_pk, window_days, milestone_trips, achieved_date"
     },
     "scouts_changed": {"ops.person_scouts": "person_key, scout_id"},
+    "items_changed": {"ops.settlement_items": "person_key, origin_tag, milestone_type, milestone_value, driver_id"},
+    "statement_rows_changed": {
+        "ops.scout_statements": "payment_item_key, currency, scout_id, person_key, payment_status"
+    },
     "claims_made": {"canon.claims_yango_cabinet_14d": "claim_id, person_key, driver_id, milestone, lead_date, status"},
 }
 
@@ -58,7 +63,7 @@ def refresh_collection(context: RunContext) -> None:
     """
     finish_interrupted(context, _apply_claims)
     with context.transaction():
-        context.count(dict.fromkeys((*PAYMENT_COUNTS, *TRIP_COUNTS, *SCOUT_COUNTS, *CLAIM_COUNTS), 0))
+        context.count(dict.fromkeys((*PAYMENT_COUNTS, *TRIP_COUNTS, *SCOUT_COUNTS, *ITEM_COUNTS, *CLAIM_COUNTS), 0))
     _derive(context, "collection_1_payments", {})
     derive_leads(context)
     context.progress("plan", 0)
@@ -72,6 +77,13 @@ def derive_leads(context: RunContext) -> None:
     """Bring up to date what leads have come to, whose persons are, and what scouts are owed for them."""
     _derive(context, "collection_2_trips", {"park": settings.PARK_ID_OBJETIVO})
     _derive(context, "collection_3_scouts", {})
+    _derive(context, "settlement_items", {})
+    derive_statements(context)
+
+
+def derive_statements(context: RunContext) -> None:
+    """Bring the stored statements of scouts up to date."""
+    _derive(context, "settlement_statements", {})
 
 
 def _derive(context: RunContext, name: str, parameters: Mapping[str, Any]) -> None:

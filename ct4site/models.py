@@ -36,6 +36,7 @@ class JobType(models.TextChoices):
     EVENTS_BACKFILL = "lead_events_backfill", _("Backfill of the events' scouts")
     SCOUT_MAPPING_LOAD = "scout_mapping_load", _("Load of mapped scouts")
     COLLECTION_REFRESH = "collection_refresh", _("Collection refresh")
+    SETTLEMENT_CLOSE = "settlement_close", _("Closing of a settlement period")
 
 
 # Words for the stored codes of a run's phase; an app adds the phases of its own jobs.

@@ -40,6 +40,11 @@ TABLES: dict[str, str] = {
     "lead_milestones": "observational",
     "person_scouts": "ops",
     "claims_yango_cabinet_14d": "canon",
+    "settlement_periods": "ops",
+    "settlement_items": "ops",
+    "settlement_lines": "ops",
+    "scout_liquidation_ledger": "ops",
+    "scout_statements": "ops",
 }
 """Managed table -> schema, for every managed model of ``APPS``; a test compares it with the database."""
 

@@ -1,5 +1,30 @@
-"""Screens of attribution: ledger, conflicts, backlog, scouts, audits, and what they add elsewhere. All read-only."""
+"""Screens of attribution: ledger, conflicts, backlog, scouts, audits, collection, and what they add elsewhere.
 
-from attribution.admin import audits, backlog, conflicts, home, ledger, persons, runs, scouts
+All are read-only but the rules of payment.
+"""
 
-__all__ = ["audits", "backlog", "conflicts", "home", "ledger", "persons", "runs", "scouts"]
+from attribution.admin import (
+    audits,
+    backlog,
+    collection,
+    conflicts,
+    home,
+    ledger,
+    persons,
+    runs,
+    same_persons,
+    scouts,
+)
+
+__all__ = [
+    "audits",
+    "backlog",
+    "collection",
+    "conflicts",
+    "home",
+    "ledger",
+    "persons",
+    "runs",
+    "same_persons",
+    "scouts",
+]

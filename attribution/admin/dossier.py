@@ -15,13 +15,17 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.db.models import Q
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from attribution.admin import labels
 from attribution.admin.claims import EVENT, Claim, days_text, evidence, of_person
 from attribution.models import DecisionStatus, LedgerEntry, PossibleSamePerson
-from ct4site.admin_base import NOTHING, Section, lima_time, pill
+from ct4site.admin_base import NOTHING, Section, lima_time, link_to, pill
 from identity.models import Person
+
+SUSPICIONS = 3
 
 
 @dataclass(frozen=True)
@@ -272,9 +276,9 @@ def reasons_section(dossier: Dossier) -> Section:
 
 def _reasons(
     person: Person, claims: Sequence[Claim], entry: LedgerEntry | None, names: labels.Names
-) -> list[tuple[str, str]]:
+) -> list[tuple[str, SafeString | str]]:
     proof = evidence(claims)
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, SafeString | str]] = []
     registered = [claim for claim in proof if claim.kind == "registration"]
     dates = [claim.date for claim in registered if claim.date]
     if len({claim.scout_id for claim in registered}) > 1 and dates:
@@ -345,11 +349,12 @@ def _reasons(
                 _("Whoever left may still be owed for earlier recruits."),
             )
         )
-    if _is_suspected(person):
+    for pair in _suspicions(person):
+        other = pair.person_b if pair.person_a_id == person.pk else pair.person_a
         found.append(
             (
                 _("The person may be known twice."),
-                _("Another person has nearly the same name and keys; see the possible same persons."),
+                format_html("{} {}", _("Another person has nearly the same name and keys:"), link_to(pair, other)),
             )
         )
     return found
@@ -364,5 +369,7 @@ def _records_changed(claims: Sequence[Claim]) -> bool:
     return any(len(named) > 1 for named in scouts.values())
 
 
-def _is_suspected(person: Person) -> bool:
-    return PossibleSamePerson.objects.filter(Q(person_a=person) | Q(person_b=person), status="open").exists()
+def _suspicions(person: Person) -> list[PossibleSamePerson]:
+    """The first few open suspicions that the person is also another one (Q79)."""
+    pairs = PossibleSamePerson.objects.filter(Q(person_a=person) | Q(person_b=person), status="open")
+    return list(pairs.select_related("person_a", "person_b").order_by("-id")[:SUSPICIONS])

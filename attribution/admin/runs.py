@@ -76,6 +76,20 @@ METRIC_WORDS: dict[str, str | Promise] = {
     "backlog": _("Backlog"),
     **{str(letter).lower(): words for letter, words in BacklogCategory.choices},
 }
+DERIVED_WORDS: dict[str, str | Promise] = {
+    "leads_read": _("Leads read"),
+    "leads_with_driver": _("Leads with a driver"),
+    "leads_changed": _("Leads whose trips changed"),
+    "leads_gone": _("Leads that are gone"),
+    "milestones_reached": _("Milestones reached"),
+    "milestones_changed": _("Milestones new or changed"),
+    "milestones_gone": _("Milestones no longer reached"),
+    "persons_with_scout": _("Persons with scout"),
+    "scouts_changed": _("Scouts of persons changed"),
+    "items_owed": _("Items owed to scouts"),
+    "items_changed": _("Items owed to scouts, changed"),
+    "items_gone": _("Items no longer owed"),
+}
 AUDIT_WORDS: dict[str, str | Promise] = {"audit": _("Audit entries")}
 REFRESH_WORDS = LEDGER_WORDS | STEP_WORDS | BACKFILL_WORDS | SUSPICION_WORDS | METRIC_WORDS | AUDIT_WORDS
 
@@ -330,6 +344,44 @@ for _code, _keys in (
     (JobType.EVENTS_BACKFILL, ("updated",)),
 ):
     register(_code, RunPage(form=LimitedForm, key_numbers=_keys, words=BACKFILL_WORDS | AUDIT_WORDS))
+register(
+    JobType.COLLECTION_REFRESH,
+    RunPage(
+        key_numbers=("claims_made", "claims_paid", "claims_disputed"),
+        words={
+            "payment_flags_read": _("Milestones of the partner's list read"),
+            "payment_states_added": _("States of payment new or changed"),
+            "payments_with_driver": _("Payments with a driver"),
+            "payments_changed": _("Current payment states changed"),
+            **DERIVED_WORDS,
+            "statement_rows": _("Rows of the scouts' statements"),
+            "statement_rows_changed": _("Rows of the scouts' statements, changed"),
+            "claims_made": _("Claims made"),
+            "claims_paid": _("Claims found paid"),
+            "claims_disputed": _("Claims disputed, their achievement is gone"),
+            "claims_undisputed": _("Claims no longer disputed"),
+            "skipped_changed_since_plan": _("Left for the next run, changed meanwhile"),
+            **AUDIT_WORDS,
+        },
+    ),
+)
+register(
+    JobType.SETTLEMENT_CLOSE,
+    RunPage(
+        key_numbers=("lines", "adjustments", "scouts"),
+        words={
+            "lines": _("Lines"),
+            "adjustments": _("Adjustments"),
+            "scouts": _("Scouts"),
+            "persons": _("Persons"),
+            "amounts": _("Amounts"),
+            "blocked": _("Items that are blocked"),
+            "not_payable_yet": _("Items that are not payable yet"),
+            **DERIVED_WORDS,
+            **AUDIT_WORDS,
+        },
+    ),
+)
 register(
     JobType.SCOUT_MAPPING_LOAD,
     RunPage(

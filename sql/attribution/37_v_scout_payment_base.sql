@@ -17,6 +17,7 @@ select
     judged.amount_payable,
     case
         when judged.block_reason is not null then 'BLOCKED'
+        when judged.amount_payable > 0 and judged.amount_payable = judged.settled_amount then 'PAID'
         when judged.amount_payable > 0 then 'ELIGIBLE'
         else 'PENDING'
     end as payment_status,
@@ -34,6 +35,7 @@ from (
         worth.achieved_date as milestone_date,
         coalesce(worth.achieved_date < worth.lead_date + 7, false) as eligible_7d,
         coalesce(worth.amount_payable, 0.00) as amount_payable,
+        settled.settled_amount,
         case
             when scouts.scout_id is null then 'NO_SCOUT'
             when scouts.has_open_conflict then 'CONFLICT'
@@ -96,4 +98,9 @@ from (
         order by reached.milestone_trips desc, reached.achieved_date, reached.origin_tag
         limit 1
     ) as worth on true
+    left join lateral ( -- 1 : 1, what its scout was settled for it
+        select sum(balances.settled_amount) as settled_amount
+        from ops.settlement_balances as balances
+        where balances.person_key = persons.person_key and balances.scout_id = scouts.scout_id
+    ) as settled on true
 ) as judged

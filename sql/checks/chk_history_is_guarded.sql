@@ -7,7 +7,7 @@ select
 from (
     values ('ops.audit_log'), ('canon.identity_origin_history'), ('canon.driver_orphan_quarantine_history'),
         ('ops.identity_links_backfill_audit'), ('ops.lead_ledger_scout_backfill_audit'),
-        ('ops.lead_events_scout_backfill_audit'), ('ops.yango_payment_status_ledger')
+        ('ops.lead_events_scout_backfill_audit'), ('ops.yango_payment_status_ledger'), ('ops.settlement_lines')
 ) as guarded (name)
 where not exists (
         select 1 from pg_trigger as triggers

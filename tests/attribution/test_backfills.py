@@ -22,6 +22,7 @@ from attribution.models import (
     LedgerBackfillEntry,
     LedgerEntry,
     LinksBackfillEntry,
+    ScoutPayment,
 )
 from ct4site import invariants, jobs
 from ct4site.models import AuditEntry, JobType, Run, RunStatus
@@ -826,9 +827,7 @@ def test_a_preview_says_what_the_roll_back_will_do_and_changes_nothing():
 def test_what_was_paid_stays():
     people = [a_person_with(("cabinet", 7, 1)) for _number in range(2)]
     fill_ledger()
-    with connection.cursor() as cursor:
-        cursor.execute("create table ops.scout_liquidation_ledger (person_key uuid)")
-        cursor.execute("insert into ops.scout_liquidation_ledger values (%s)", [people[0].pk])
+    ScoutPayment.objects.create(payment_item_key="x", scout_id=7, person_key=people[0].pk, amount=20)
     done = taken_back("--method", "ledger", *LONG_AGO, "--execute")
     assert [(part["untouched"], part["settled"]) for part in done] == [(1, 1)]
     assert list(LedgerEntry.objects.values_list("pk", flat=True)) == [people[0].pk]

@@ -61,6 +61,32 @@ select 'module_ct_cabinet_leads', 'x', '2026-01-10', person_key, source_pk, 1, 1
 from canon.identity_links where source_table = 'drivers'
 """
 
+A_PERIOD = """
+insert into ops.settlement_periods (name, starts_on, ends_on, amounts) values ('x', '2026-01-01', '2026-01-31', '{}');
+"""
+A_DUE_LINE = (
+    A_PERIOD
+    + """
+insert into ops.person_scouts (person_key, scout_id, has_open_conflict)
+select person_key, 7, true from canon.identity_links where source_table = 'drivers';
+insert into ops.settlement_items
+    (person_key, origin_tag, milestone_type, milestone_value, payable_date, window_days, rule_id, amount, currency)
+select person_key, 'cabinet', 'trips', 1, '2026-01-17', 7, 1, 20, 'PEN'
+from canon.identity_links where source_table = 'drivers';
+"""
+)
+A_STRAY_LINE = (
+    A_PERIOD
+    + """
+insert into ops.settlement_lines (
+    period_id, kind, reason, payment_item_key, scout_id, person_key, origin_tag, milestone_type, milestone_value, currency,
+    owed_amount, settled_before, amount, current_scout_id
+)
+select periods.id, 'line', 'REACHED', 'x', 7, persons.person_key, 'cabinet', 'trips', 1, 'PEN', 20, 0, 20, 7
+from canon.identity_registry as persons cross join ops.settlement_periods as periods
+"""
+)
+
 
 def a_view_that_says(name: str, old: str, new: str) -> str:
     """Put other words into a view."""
@@ -135,6 +161,17 @@ VIOLATIONS: dict[str, Callable[[], None]] = {
         "insert into canon.driver_orphan_quarantine (driver_id, detected_reason)"
         " select source_pk, 'manual_detection' from canon.identity_links where source_table = 'drivers';"
         + a_view_that_says("canon.operational_drivers", "'quarantined'", "'nothing'")
+    ),
+    "chk_settlement_closed_period_stays": lambda: execute(
+        f"{A_PERIOD} update ops.settlement_periods set status = 'closed', closed_at = now(), closed_by = 'x', digest = 'x'"
+    ),
+    "chk_settlement_lines_add_up": lambda: execute(A_STRAY_LINE),
+    "chk_settlement_blocked_gets_nothing": lambda: execute(
+        A_DUE_LINE + a_view_that_says("ops.settlement_persons", "scouts.has_open_conflict THEN", "false THEN")
+    ),
+    "chk_settlement_statements_are_whole": lambda: execute(
+        f"{A_DUE_LINE} update ops.person_scouts set has_open_conflict = false;"
+        + a_view_that_says("ops.v_scout_statement", "standing.due_amount,", "standing.due_amount + 1 AS due_amount,")
     ),
     "chk_view_is_read_only": lambda: execute("create view ops.v_door as select * from canon.identity_links"),
 }

@@ -1,0 +1,119 @@
+"""The pages of collection in a real browser: they fit every window, read well, and break no security policy."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+from django.db import connection, transaction
+
+from attribution.models import (
+    Claim,
+    PartnerPaymentRule,
+    PossibleSamePerson,
+    ScoutPaymentRule,
+    YangoPayment,
+)
+from ct4site import jobs
+from ct4site.models import JobType
+from identity.models import CabinetLead, CabinetPayment, DailyTrips, Driver, ScoutingRegistration
+from identity.models.sources import ScoutListEntry
+from tests.browser.test_skin import CONTRAST
+from tests.collection.stories import a_recruit, ago, pays
+from tests.collection.test_admin import suspect
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+B = "/admin/attribution/"
+CLAIMS = f"{B}claimincollection/"
+FEEDS = (CabinetLead, CabinetPayment, DailyTrips, Driver, ScoutingRegistration, ScoutListEntry)
+
+
+@pytest.fixture
+def world(superuser):
+    """A driver with three claims, one of them paid, another one not due yet, and a pair that may be one person."""
+    empty_the_feeds()
+    seed_the_rules()
+    with transaction.atomic():  # an account and its lead come together
+        long = a_recruit(ago(40), trips={0: 1, 3: 6, 9: 20}, name="HUAMAN FLORES ROSA ELENA DEL PILAR")
+        a_recruit(ago(5), trips={0: 1})
+        pays(long.name, 1)
+    for code in (JobType.DRIVERS_INDEX_REFRESH, JobType.COLLECTION_REFRESH):
+        jobs.perform(job_code=code, actor="ana.quispe", parameters={}, dry_run=False)
+    suspect()
+    yield superuser
+    empty_the_feeds()
+
+
+def empty_the_feeds() -> None:
+    """Delete what a committed test leaves: tables that another system owns are not emptied after it."""
+    for model in FEEDS:
+        model._default_manager.all().delete()
+
+
+def seed_the_rules() -> None:
+    """Bring back the rules of the migration: a test that commits ends with every table empty."""
+    PartnerPaymentRule.objects.all().delete()
+    ScoutPaymentRule.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("attribution.migrations.0004_collection").SEED)
+
+
+def addresses() -> dict[str, str]:
+    claim = Claim.objects.get(milestone=5)
+    return {
+        "home": "/admin/",
+        "claims": f"{CLAIMS}?collectable=yes",
+        "claim": f"{B}claim/{claim.pk}/change/",
+        "payment": f"{B}yangopayment/{YangoPayment.objects.latest('pk').pk}/change/",
+        "states": f"{B}paymentstate/",
+        "rule": f"{B}partnerpaymentrule/{PartnerPaymentRule.objects.latest('pk').pk}/change/",
+        "pair": f"{B}possiblesameperson/{PossibleSamePerson.objects.latest('pk').pk}/change/",
+    }
+
+
+def test_every_page_fits_every_window_reads_well_and_breaks_no_security_policy(visit, world, screenshot):
+    window = visit(world)
+    for name, address in addresses().items():
+        page = window.go(address)
+        assert page.locator("h1").count() == 1, name
+        for width in (360, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            screenshot(window, f"collection-{name}-{width}")
+            assert window.overflow() <= 0, (name, width)
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
+            screenshot(window, f"collection-{name}-{scheme}")
+            assert page.evaluate(CONTRAST) == [], (name, scheme)
+        assert window.complaints == [], name
+
+
+def test_the_sums_follow_the_list_and_a_claim_is_explained(visit, world):
+    window = visit(world, language="en")
+    page = window.go("/admin/")
+    page.get_by_role("region", name="Collection").get_by_role("link", name="To collect").click()
+    page.wait_for_url("**collectable=yes")
+    page.locator("#sums strong").nth(2).wait_for()
+    assert page.locator("#sums strong").all_inner_texts() == ["S/ 160.00", "S/ 0.00", "S/ 160.00"]
+    page.locator("#result_list").get_by_role("link", name="HUAMAN FLORES ROSA ELENA DEL PILAR").first.click()
+    page.wait_for_url("**/claim/*/change/**")
+    assert page.get_by_text("that begin with the lead of").count() == 1
+    assert page.locator("input[type=submit]").count() == 0
+    assert window.complaints == []
+
+
+def test_a_new_amount_becomes_a_new_version(visit, world):
+    window = visit(world, language="en")
+    rule = PartnerPaymentRule.objects.get(origin_tag="cabinet", milestone_trips=5)
+    page = window.go(f"{B}partnerpaymentrule/{rule.pk}/change/")
+    page.get_by_label("Amount").fill("40.50")
+    page.get_by_label("Reason").fill("agreed with the partner")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("A new amount is a new version").wait_for()
+    page.get_by_label("Valid from").fill("2999-01-01")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/partnerpaymentrule/")
+    assert page.locator("#result_list").get_by_text("S/ 40.50").count() == 1
+    assert window.complaints == []
+    rule.refresh_from_db()
+    assert rule.valid_to is not None
