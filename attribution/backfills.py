@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from psycopg2 import sql
 
 from attribution.jobs import STATISTICS as LEDGER_STATISTICS
-from attribution.jobs import _apply_ledger, share_ledger_lock, take_ledger_lock
+from attribution.jobs import _apply_ledger, hold_ledger_lock, take_ledger_lock
 from attribution.models import LeadScoutMapping
 from ct4site import sqlfiles
 from ct4site.jobs import (
@@ -284,7 +284,7 @@ LINKS = _Step("links_backfill", JobType.LINKS_BACKFILL, _links_chunks, hold=hold
 LEDGER = _Step("ledger_backfill", JobType.LEDGER_BACKFILL, _ledger_chunks, lock=take_ledger_lock)
 EVENTS = _Step("events_backfill", JobType.EVENTS_BACKFILL, _events_chunks, lock=take_writer_lock)
 # The ledger's own decision says nothing on its plan.
-LEDGER_DECISION = _Step("ledger", JobType.PROCESS_LEDGER, _apply_ledger, lock=share_ledger_lock)
+LEDGER_DECISION = _Step("ledger", JobType.PROCESS_LEDGER, _apply_ledger, hold=hold_ledger_lock)
 STEPS = {step.name: step for step in (LINKS, LEDGER, EVENTS, LEDGER_DECISION)}
 
 

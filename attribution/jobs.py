@@ -6,11 +6,12 @@ The rules are the SQL files sql/jobs/ledger_*.sql and sql/attribution/*.sql; thi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -39,10 +40,20 @@ def take_ledger_lock() -> None:
         cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock(%s)", [LEDGER_LOCK])
 
 
-def share_ledger_lock() -> None:
-    """The same, but beside other chunks of the same job, which share no person with this one."""
+@contextmanager
+def hold_ledger_lock() -> Iterator[None]:
+    """Keep all other deciders away while several connections of this run write; it ends with the block or the process."""
+    if connection.in_atomic_block:  # a dry run: one connection, one transaction
+        take_ledger_lock()
+        yield
+        return
     with connection.cursor() as cursor:
-        cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock_shared(%s)", [LEDGER_LOCK])
+        cursor.execute("set lock_timeout = '120s'; select pg_advisory_lock(%s); reset lock_timeout", [LEDGER_LOCK])
+    try:
+        yield
+    finally:
+        with suppress(InterfaceError, OperationalError), connection.cursor() as cursor:
+            cursor.execute("select pg_advisory_unlock(%s)", [LEDGER_LOCK])
 
 
 @job(
@@ -60,7 +71,8 @@ def process_ledger(context: RunContext) -> None:
 
 def decide_ledger(context: RunContext) -> None:
     """Plan and apply the ledger's decision as a part of a run."""
-    finish_interrupted(context, _apply_ledger, share_ledger_lock)
+    with hold_ledger_lock():
+        finish_interrupted(context, _apply_ledger)
     context.progress("plan", 0)
     with context.transaction():
         context.count(dict.fromkeys(LEDGER_COUNTS, 0))
@@ -75,7 +87,8 @@ def decide_ledger(context: RunContext) -> None:
             },
             limited=limited,
         )
-    apply_plan(context, context.run, _apply_ledger(context), share_ledger_lock)
+    with hold_ledger_lock():
+        apply_plan(context, context.run, _apply_ledger(context))
     refresh_statistics(context, context.tally["changed_count"], STATISTICS)
 
 

@@ -13,7 +13,7 @@ select
     date '2026-01-01' + (n %% 28)::integer,
     1 + n %% 40,
     'NUEVO ' || translate((human %% 97)::text || ' ' || human, '0123456789', 'ABCDEFGHIJ'),
-    '9' || lpad((human * 7129 %% 100000000)::text, 8, '0'),
-    case when n %% 3 = 0 then 'Y' || lpad(human::text, 8, '0') end,
+    null, -- invented phones would meet those of the world
+    'Y' || lpad((human * 7129 %% 100000000)::text, 8, '0'),
     timestamp '2026-01-01 10:00' + n %% 28 * interval '1 day'
 from wanted

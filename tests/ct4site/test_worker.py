@@ -123,8 +123,10 @@ def wait_for(installation: Installation, run_id: int, status: str) -> str:
 def forget_people(installation: Installation) -> None:
     """Back to before the first matching, so that a run has work in every chunk."""
     installation.ask(
-        "truncate canon.identity_links, canon.identity_unmatched, canon.identity_origin, canon.identity_registry,"
-        " observational.lead_events cascade"
+        "alter table ops.settlement_lines disable trigger settlement_lines_are_append_only;"
+        " truncate canon.identity_links, canon.identity_unmatched, canon.identity_origin, canon.identity_registry,"
+        " observational.lead_events cascade;"
+        " alter table ops.settlement_lines enable always trigger settlement_lines_are_append_only"
     )
 
 

@@ -38,12 +38,16 @@ EMPTY = """
 alter table ops.audit_log disable trigger audit_log_is_append_only;
 alter table canon.identity_origin_history disable trigger origin_history_is_append_only;
 alter table canon.driver_orphan_quarantine_history disable trigger quarantine_history_is_append_only;
+alter table ops.settlement_lines disable trigger settlement_lines_are_append_only;
+alter table ops.settlement_periods disable trigger periods_stay;
 truncate observational.lead_ledger, canon.driver_orphan_quarantine_history, canon.driver_orphan_quarantine, ops.audit_log, canon.identity_origin_history, canon.identity_links, canon.identity_unmatched,
     canon.identity_origin, observational.lead_events, canon.identity_registry, ops.ingestion_runs,
     public.django_q_ormq restart identity cascade;
 alter table ops.audit_log enable always trigger audit_log_is_append_only;
 alter table canon.identity_origin_history enable always trigger origin_history_is_append_only;
 alter table canon.driver_orphan_quarantine_history enable always trigger quarantine_history_is_append_only;
+alter table ops.settlement_lines enable always trigger settlement_lines_are_append_only;
+alter table ops.settlement_periods enable always trigger periods_stay;
 do $$
 declare
     plan text;
