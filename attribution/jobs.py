@@ -6,12 +6,10 @@ The rules are the SQL files sql/jobs/ledger_*.sql and sql/attribution/*.sql; thi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -21,6 +19,7 @@ from psycopg2 import sql
 from attribution.models import AttributionDay
 from ct4site.jobs import Chunk, RunContext, apply_plan, finish_interrupted, job, plan_identifier, statement, store_plan
 from ct4site.models import JobType
+from ct4site.turns import Turn
 from identity.jobs import refresh_statistics
 
 LEDGER_COUNTS = (
@@ -31,29 +30,8 @@ SAME_PERSON_COUNTS = ("same_persons_raised", "same_persons_closed")
 STATISTICS = {"observational.lead_ledger": "person_key, attributed_scout_id, attribution_rule, evidence_digest"}
 
 # Deciders of the ledger take turns; they never wait for matching.
-LEDGER_LOCK = 4_005_002
-
-
-def take_ledger_lock() -> None:
-    """Wait for the turn to write the ledger; held until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock(%s)", [LEDGER_LOCK])
-
-
-@contextmanager
-def hold_ledger_lock() -> Iterator[None]:
-    """Keep all other deciders away while several connections of this run write; it ends with the block or the process."""
-    if connection.in_atomic_block:  # a dry run: one connection, one transaction
-        take_ledger_lock()
-        yield
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("set lock_timeout = '120s'; select pg_advisory_lock(%s); reset lock_timeout", [LEDGER_LOCK])
-    try:
-        yield
-    finally:
-        with suppress(InterfaceError, OperationalError), connection.cursor() as cursor:
-            cursor.execute("select pg_advisory_unlock(%s)", [LEDGER_LOCK])
+_DECIDERS = Turn(4_005_002)
+take_ledger_lock, hold_ledger_lock = _DECIDERS.take, _DECIDERS.hold
 
 
 @job(

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg2 import sql
@@ -31,6 +30,7 @@ from ct4site.jobs import (
     store_plan,
 )
 from ct4site.models import JobType
+from ct4site.turns import Turn
 from identity import signals
 from identity.sources import SourceFileRefused, load_source
 
@@ -46,40 +46,14 @@ TALLY_NAMES = {
     "module_ct_migrations": "migrations",
 }
 
-# Writers of identity tables take turns: what one checked still holds when it writes.
+# Writers of identity tables take turns: what one checked still holds when it writes. Chunks of the identity run share
+# no person, so they share the turn.
 WRITER_LOCK = 4_005_001
+_WRITERS = Turn(WRITER_LOCK)
+take_writer_lock, share_writer_lock, hold_writer_lock = _WRITERS.take, _WRITERS.share, _WRITERS.hold
 
 # Blocks of up to this many drivers are compared pair by pair, which is cheaper there.
 SMALL_BLOCK = 16
-
-
-def take_writer_lock() -> None:
-    """Wait for the turn to write identity tables; held until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock(%s)", [WRITER_LOCK])
-
-
-@contextmanager
-def hold_writer_lock() -> Iterator[None]:
-    """Keep all other writers away while several connections of this run write; it ends with the block or the process."""
-    if connection.in_atomic_block:  # a dry run: one connection, one transaction
-        take_writer_lock()
-        yield
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("set lock_timeout = '120s'; select pg_advisory_lock(%s); reset lock_timeout", [WRITER_LOCK])
-    try:
-        yield
-    finally:
-        with suppress(InterfaceError, OperationalError), connection.cursor() as cursor:
-            cursor.execute("select pg_advisory_unlock(%s)", [WRITER_LOCK])
-
-
-def share_writer_lock() -> None:
-    """The same, but beside other chunks of the identity run, which share no person with this one."""
-    with connection.cursor() as cursor:
-        cursor.execute("set local lock_timeout = '120s'; select pg_advisory_xact_lock_shared(%s)", [WRITER_LOCK])
-
 
 # Columns the planner must know about; the wide JSON ones would only cost time.
 INDEX_STATISTICS = {"canon.drivers_index": "driver_id, park_id, phone_norm, license_norm, plate_norm, record_digest"}
