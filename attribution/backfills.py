@@ -6,7 +6,6 @@ rules are the SQL files sql/jobs/backfill_*.sql; this module gives them their or
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,13 +18,15 @@ from django.utils.translation import gettext_lazy as _
 from psycopg2 import sql
 
 from attribution.jobs import STATISTICS as LEDGER_STATISTICS
-from attribution.jobs import _apply_ledger, hold_ledger_lock, take_ledger_lock
+from attribution.jobs import apply_ledger, hold_ledger_lock, take_ledger_lock
 from attribution.models import LeadScoutMapping
 from ct4site import sqlfiles
 from ct4site.jobs import (
     Chunk,
     RunContext,
+    applied_by,
     apply_plan,
+    counted,
     job,
     merge_counts,
     plan_identifier,
@@ -33,7 +34,7 @@ from ct4site.jobs import (
     store_plan,
     unfinished_plan,
 )
-from ct4site.models import JobType
+from ct4site.models import JobType, Run
 from identity import signals
 from identity.jobs import (
     FEEDS,
@@ -65,18 +66,22 @@ _OF_IDENTITY = frozenset(LINKS_STATS) | {"audit"}
 
 @dataclass(frozen=True)
 class _Step:
-    """How the plan of a step is applied: its chunks, and what keeps other writers away from it."""
+    """How the plan of a step is applied: its chunks, and what keeps other writers away from it.
+
+    In a run with other steps beside it, its counts stand under its name, if it ``is_told_apart``.
+    """
 
     name: str
     job_code: JobType
     chunks: Callable[[RunContext], Chunk]
     lock: Callable[[], None] = lambda: None
     hold: Callable[[], AbstractContextManager[None]] = nullcontext
+    is_told_apart: bool = True
 
 
 def _count(context: RunContext, step: _Step, counts: Mapping[str, Any]) -> dict[str, Any]:
-    """Counts as the run tells them: under the step's name where the run has other steps beside it."""
-    if context.run.job_type == step.job_code:
+    """Counts as the run tells them."""
+    if context.run.job_type == step.job_code or not step.is_told_apart:
         return dict(counts)
     return {step.name: {name: value for name, value in counts.items() if name != "audit"}} | {
         "audit": counts.get("audit", 0)
@@ -107,17 +112,17 @@ def finish_steps(context: RunContext) -> None:
         with connection.cursor() as cursor:
             cursor.execute("select obj_description(to_regclass(%s), 'pg_class')", [f"ops.plan_{owner.pk}"])
             step = STEPS.get(cursor.fetchone()[0] or LEDGER_DECISION.name, LEDGER_DECISION)
-        with step.hold():
-            apply_plan(context, owner, step.chunks(context), step.lock)
+        _apply(context, step, owner)
 
 
-def _apply(context: RunContext, step: _Step) -> None:
+def _apply(context: RunContext, step: _Step, owner: Run) -> None:
+    apply = step.chunks(context)
+
+    def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
+        return _count(context, step, apply(table, first, last))
+
     with step.hold():
-        apply_plan(context, context.run, step.chunks(context), step.lock)
-
-
-def _parameters(context: RunContext, first: int, last: int, **more: Any) -> dict[str, Any]:
-    return {"first": first, "last": last, "run_id": context.run_id, "actor": context.run.actor, **more}
+        apply_plan(context, owner, chunk, step.lock)
 
 
 def _limited(context: RunContext, order: str) -> sql.Composable:
@@ -150,7 +155,7 @@ def links_step(context: RunContext) -> None:
     with _planning(context, LINKS, LINKS_STATS):
         take_writer_lock()
         _plan_links(context)
-    _apply(context, LINKS)
+    _apply(context, LINKS, context.run)
     created = context.tally["created"] if "created" in context.tally else context.tally[LINKS.name]["created"]
     refresh_statistics(context, created, IDENTITY_STATISTICS)
 
@@ -191,6 +196,8 @@ def _plan_links(context: RunContext) -> None:
 
 
 def _links_chunks(context: RunContext) -> Chunk:
+    tell = applied_by("backfill_links_told")(context)
+
     def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
         run_id, actor = context.run_id, context.run.actor
         plan = plan_identifier(table)
@@ -198,13 +205,12 @@ def _links_chunks(context: RunContext) -> Chunk:
         written = apply_decisions(records, first, last, run_id=run_id, actor=actor)
         counts = {name: value for name, value in written.items() if name in _OF_IDENTITY}
         counts["unmatched_written"] = sum(feed["unmatched"] for feed in written["sources"].values())
-        told = json.loads(statement("backfill_links_told", _parameters(context, first, last), plan=plan)[0])
-        merge_counts(counts, told)
+        merge_counts(counts, tell(table, first, last))
         persons = sql.SQL("select person_key from {} where seq > {} and seq <= {} and person_key is not null").format(
             plan, sql.Literal(first), sql.Literal(last)
         )
         merge_counts(counts, signals.announce_lead_links(persons, run_id=run_id, actor=actor))
-        return _count(context, LINKS, counts)
+        return counts
 
     return chunk
 
@@ -232,18 +238,9 @@ def ledger_step(context: RunContext) -> None:
     """
     with _planning(context, LEDGER, LEDGER_STATS):
         store_plan(context, "backfill_ledger_plan", {}, limited=_limited(context, "events.person_key"))
-    _apply(context, LEDGER)
+    _apply(context, LEDGER, context.run)
     counts = context.tally.get(LEDGER.name, context.tally)
     refresh_statistics(context, counts["updated"] + counts["inserted"], LEDGER_STATISTICS)
-
-
-def _ledger_chunks(context: RunContext) -> Chunk:
-    def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
-        parameters = _parameters(context, first, last, method=SINGLE_SCOUT)
-        found = json.loads(statement("backfill_ledger_apply", parameters, plan=plan_identifier(table))[0])
-        return _count(context, LEDGER, found)
-
-    return chunk
 
 
 # --- (3) scouts of events ---------------------------------------------------------------------------
@@ -268,23 +265,20 @@ def events_step(context: RunContext) -> None:
         if not LeadScoutMapping.objects.exists():
             context.note(gettext("No mapping of leads to scouts is available; no event can get a scout from one."))
         store_plan(context, "backfill_events_plan", {}, limited=_limited(context, "events.event_id"))
-    _apply(context, EVENTS)
-
-
-def _events_chunks(context: RunContext) -> Chunk:
-    def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
-        parameters = _parameters(context, first, last, method=LEAD_SCOUT_MAPPING)
-        found = json.loads(statement("backfill_events_apply", parameters, plan=plan_identifier(table))[0])
-        return _count(context, EVENTS, found)
-
-    return chunk
+    _apply(context, EVENTS, context.run)
 
 
 LINKS = _Step("links_backfill", JobType.LINKS_BACKFILL, _links_chunks, hold=hold_writer_lock)
-LEDGER = _Step("ledger_backfill", JobType.LEDGER_BACKFILL, _ledger_chunks, lock=take_ledger_lock)
-EVENTS = _Step("events_backfill", JobType.EVENTS_BACKFILL, _events_chunks, lock=take_writer_lock)
+LEDGER = _Step(
+    "ledger_backfill", JobType.LEDGER_BACKFILL, applied_by("backfill_ledger_apply", method=SINGLE_SCOUT),
+    lock=take_ledger_lock,
+)  # fmt: skip
+EVENTS = _Step(
+    "events_backfill", JobType.EVENTS_BACKFILL, applied_by("backfill_events_apply", method=LEAD_SCOUT_MAPPING),
+    lock=take_writer_lock,
+)  # fmt: skip
 # The ledger's own decision says nothing on its plan.
-LEDGER_DECISION = _Step("ledger", JobType.PROCESS_LEDGER, _apply_ledger, hold=hold_ledger_lock)
+LEDGER_DECISION = _Step("ledger", JobType.PROCESS_LEDGER, apply_ledger, hold=hold_ledger_lock, is_told_apart=False)
 STEPS = {step.name: step for step in (LINKS, LEDGER, EVENTS, LEDGER_DECISION)}
 
 
@@ -332,17 +326,14 @@ def populate_events(context: RunContext) -> None:
 
 def _populate(feed: str, dates: Mapping[str, str], limit: int | None) -> dict[str, Any]:
     source_table, view = FEEDS[feed]
-    counts: dict[str, Any] = json.loads(
-        statement(
-            "backfill_populate_feed",
-            {},
-            view=sql.Identifier("canon", view),
-            source_table=sql.Literal(source_table),
-            dates=_between("records", dates),
-            limited=sql.SQL("limit {}").format(sql.Literal(limit)) if limit else sql.SQL(""),
-        )[0]
+    return counted(
+        "backfill_populate_feed",
+        {},
+        view=sql.Identifier("canon", view),
+        source_table=sql.Literal(source_table),
+        dates=_between("records", dates),
+        limited=sql.SQL("limit {}").format(sql.Literal(limit)) if limit else sql.SQL(""),
     )
-    return counts
 
 
 def _between(table: str, dates: Mapping[str, str]) -> sql.Composable:

@@ -5,14 +5,13 @@ The rules are the SQL files sql/jobs/collection_*.sql and sql/attribution/*.sql;
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from ct4site.jobs import Chunk, RunContext, apply_plan, finish_interrupted, job, plan_identifier, statement, store_plan
+from ct4site.jobs import RunContext, applied_by, apply_plan, counted, finish_interrupted, job, store_plan
 from ct4site.models import PHASES, JobType
 from identity.jobs import refresh_statistics
 
@@ -49,6 +48,8 @@ STATISTICS = {
     },
     "claims_made": {"canon.claims_yango_cabinet_14d": "claim_id, person_key, driver_id, milestone, lead_date, status"},
 }
+
+_apply_claims = applied_by("collection_4_claims_apply")
 
 
 @job(
@@ -90,7 +91,7 @@ def _derive(context: RunContext, name: str, parameters: Mapping[str, Any]) -> No
     """Run one derivation in a transaction of its own, and tell the planner of what it filled."""
     context.progress(name.rpartition("_")[2], 0)
     with context.transaction():
-        counts: dict[str, Any] = json.loads(statement(name, parameters)[0])
+        counts = counted(name, parameters)
         context.count(counts)
     for count in counts:
         _refresh_statistics(context, count)
@@ -99,14 +100,3 @@ def _derive(context: RunContext, name: str, parameters: Mapping[str, Any]) -> No
 def _refresh_statistics(context: RunContext, count: str) -> None:
     if count in STATISTICS:
         refresh_statistics(context, context.tally[count], STATISTICS[count])
-
-
-def _apply_claims(context: RunContext) -> Chunk:
-    def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
-        parameters = {"first": first, "last": last, "run_id": context.run_id, "actor": context.run.actor}
-        counts: dict[str, Any] = json.loads(
-            statement("collection_4_claims_apply", parameters, plan=plan_identifier(table))[0]
-        )
-        return counts
-
-    return chunk

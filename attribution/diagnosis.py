@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.db import connection
 
-from ct4site.jobs import statement
+from ct4site.jobs import counted
 
 SECTIONS = ("inventory", "coverage", "categories", "rules", "buckets", "conflicts", "warnings")
 
@@ -21,7 +20,7 @@ def diagnose() -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute("set statement_timeout = 0")
     try:
-        figures: dict[str, Any] = json.loads(statement("diagnose_scouts", {})[0])
+        figures = counted("diagnose_scouts", {})
     finally:
         with connection.cursor() as cursor:
             cursor.execute("reset statement_timeout")

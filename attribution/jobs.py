@@ -5,8 +5,6 @@ The rules are the SQL files sql/jobs/ledger_*.sql and sql/attribution/*.sql; thi
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from psycopg2 import sql
 
 from attribution.models import AttributionDay
-from ct4site.jobs import Chunk, RunContext, apply_plan, finish_interrupted, job, plan_identifier, statement, store_plan
+from ct4site.jobs import RunContext, applied_by, apply_plan, counted, finish_interrupted, job, store_plan
 from ct4site.models import JobType
 from ct4site.turns import Turn
 from identity.jobs import refresh_statistics
@@ -32,6 +30,8 @@ STATISTICS = {"observational.lead_ledger": "person_key, attributed_scout_id, att
 # Deciders of the ledger take turns; they never wait for matching.
 _DECIDERS = Turn(4_005_002)
 take_ledger_lock, hold_ledger_lock = _DECIDERS.take, _DECIDERS.hold
+
+apply_ledger = applied_by("ledger_apply")
 
 
 @job(
@@ -50,7 +50,7 @@ def process_ledger(context: RunContext) -> None:
 def decide_ledger(context: RunContext) -> None:
     """Plan and apply the ledger's decision as a part of a run."""
     with hold_ledger_lock():
-        finish_interrupted(context, _apply_ledger)
+        finish_interrupted(context, apply_ledger)
     context.progress("plan", 0)
     with context.transaction():
         context.count(dict.fromkeys(LEDGER_COUNTS, 0))
@@ -66,7 +66,7 @@ def decide_ledger(context: RunContext) -> None:
             limited=limited,
         )
     with hold_ledger_lock():
-        apply_plan(context, context.run, _apply_ledger(context))
+        apply_plan(context, context.run, apply_ledger(context))
     refresh_statistics(context, context.tally["changed_count"], STATISTICS)
 
 
@@ -80,16 +80,7 @@ def raise_same_persons(context: RunContext) -> None:
             "run_id": context.run_id,
             "actor": context.run.actor,
         }
-        context.count(json.loads(statement("same_persons", parameters)[0]))
-
-
-def _apply_ledger(context: RunContext) -> Chunk:
-    def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
-        parameters = {"first": first, "last": last, "run_id": context.run_id, "actor": context.run.actor}
-        counts: dict[str, Any] = json.loads(statement("ledger_apply", parameters, plan=plan_identifier(table))[0])
-        return counts
-
-    return chunk
+        context.count(counted("same_persons", parameters))
 
 
 def store_day(*, is_unchanged: bool = False) -> dict[str, Any]:
@@ -106,5 +97,4 @@ def store_day(*, is_unchanged: bool = False) -> dict[str, Any]:
                 open_conflicts=F("open_conflicts_count"),
             ).get()
         )  # fmt: skip
-    metrics: dict[str, Any] = json.loads(statement("attribution_day", {})[0])
-    return metrics
+    return counted("attribution_day", {})

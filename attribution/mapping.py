@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from django.db import connection
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ct4site.jobs import RunContext, job, statement
+from ct4site.jobs import RunContext, counted, job, statement
 from ct4site.models import JobType
 from identity.legacy import _Column, _File, _to_text
 from identity.sources.reading import FORMATS
@@ -72,9 +71,7 @@ def _load(context: RunContext, file: _File) -> dict[str, Any]:
         file.reject_lines(
             {line: ("scout_id", str(REASONS[outcome]) % {"other": other}) for line, outcome, other in cursor.fetchall()}
         )
-        counts = json.loads(
-            statement("backfill_mapping_apply", {"run_id": context.run_id, "actor": context.run.actor})[0]
-        )
+        counts = counted("backfill_mapping_apply", {"run_id": context.run_id, "actor": context.run.actor})
         cursor.execute("drop table scout_mapping")
     audit = counts.pop("audit")
     context.progress("apply", file.read, file.read)

@@ -24,7 +24,7 @@ from psycopg2 import sql
 from attribution.collection import derive_leads
 from attribution.settlement_models import PeriodStatus, SettlementLine, SettlementPeriod, StatementItem
 from ct4site import audit
-from ct4site.jobs import JobError, RunContext, job, merge_counts, statement
+from ct4site.jobs import JobError, RunContext, counted, job, merge_counts, statement
 from ct4site.models import PHASES, AuditEntry, JobType, Run, RunStatus
 
 COUNTS = ("lines", "adjustments", "scouts", "persons", "blocked", "not_payable_yet", "audit")
@@ -214,11 +214,8 @@ def close_settlement(context: RunContext) -> None:
         days = _days(context, period)
         if (expected := context.parameters.get("expected")) and expected != _fingerprint(_TRUE):
             raise JobError(_("What is due has changed since it was looked at. Nothing was closed; look again."))
-        counts: dict[str, Any] = json.loads(
-            statement(
-                "settlement_close",
-                {"period_id": period.pk, "run_id": context.run_id, "actor": context.run.actor, **days},
-            )[0]
+        counts = counted(
+            "settlement_close", {"period_id": period.pk, "run_id": context.run_id, "actor": context.run.actor, **days}
         )
         statement("settlement_statements", {})
         amounts = counts.pop("amounts") or {}

@@ -9,6 +9,7 @@ lost its place cannot write (architecture.md, "A batch job, once").
 from __future__ import annotations
 
 import getpass
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -390,6 +391,12 @@ def statement(name: str, parameters: Mapping[str, Any], **parts: sql.Composable)
         return cursor.fetchone() if cursor.description else None
 
 
+def counted(name: str, parameters: Mapping[str, Any], **parts: sql.Composable) -> dict[str, Any]:
+    """Run a statement that answers with one JSON object, and return that; takes what ``statement`` takes."""
+    counts: dict[str, Any] = json.loads(statement(name, parameters, **parts)[0])
+    return counts
+
+
 def plan_identifier(name: str) -> sql.Identifier:
     """Return the qualified name of a plan table, for use in SQL."""
     return sql.Identifier("ops", name)
@@ -408,6 +415,22 @@ def store_plan(context: RunContext, name: str, parameters: Mapping[str, Any], **
         cursor.execute(sql.SQL("create index on {} (seq); analyze {} (seq, group_no)").format(plan, plan))
     context.run.has_plan = True
     context.progress("apply", 0, total)
+
+
+def applied_by(name: str, **more: Any) -> Callable[[RunContext], Chunk]:
+    """Return the chunks of a plan that one statement applies, sql/jobs/<name>.sql; it answers with its counts.
+
+    The statement gets ``first``, ``last``, ``run_id``, ``actor`` and what else is given, and the part ``plan``.
+    """
+
+    def chunks(context: RunContext) -> Chunk:
+        def chunk(table: str, first: int, last: int) -> Mapping[str, Any]:
+            told = {"first": first, "last": last, "run_id": context.run_id, "actor": context.run.actor}
+            return counted(name, told | more, plan=plan_identifier(table))
+
+        return chunk
+
+    return chunks
 
 
 def finish_interrupted(

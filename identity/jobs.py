@@ -6,7 +6,6 @@ The rules are the SQL files under sql/jobs; this module only gives them their or
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ct4site.jobs import (
     JobError,
     RunContext,
     apply_plan,
+    counted,
     finish_interrupted,
     job,
     merge_counts,
@@ -283,8 +283,7 @@ def apply_decisions(plan: sql.Composable, first: int, last: int, *, run_id: int,
     Must run inside a transaction that holds the writers' lock.
     """
     parameters = {"first": first, "last": last, "run_id": run_id, "actor": actor}
-    counts: dict[str, Any] = json.loads(statement("identity_apply", parameters, plan=plan)[0])
-    return counts
+    return counted("identity_apply", parameters, plan=plan)
 
 
 def _apply_identity_rows(context: RunContext) -> Any:

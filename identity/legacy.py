@@ -22,7 +22,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg2 import sql
 
-from ct4site.jobs import JobError, RunContext, job, merge_counts, statement
+from ct4site.jobs import JobError, RunContext, counted, job, merge_counts, statement
 from ct4site.models import JobType
 from identity import signals
 from identity.jobs import IDENTITY_STATISTICS, refresh_statistics, take_writer_lock
@@ -309,7 +309,7 @@ def _load(context: RunContext, persons: _File, links: _File) -> dict[str, Any]:
             }
         )
     tally = _write(context)
-    tally |= _counts("legacy_8_tally", {"source_limit": settings.PERSON_SOURCE_LIMIT})
+    tally |= counted("legacy_8_tally", {"source_limit": settings.PERSON_SOURCE_LIMIT})
     for name, file in (("persons", persons), ("links", links)):
         tally[name] = file.tally(tally[name])
     context.progress("apply", persons.read + links.read, persons.read + links.read)
@@ -320,20 +320,14 @@ def _write(context: RunContext) -> dict[str, Any]:
     """Write what was decided, tell who must know of new lead links; return the counts of rows written."""
     run_id, actor = context.run_id, context.run.actor
     tally: dict[str, Any] = {}
-    merge_counts(tally, _counts("legacy_4_apply", {"run_id": run_id, "actor": actor}))
-    merge_counts(tally, _counts("legacy_5_events", {"run_id": run_id}))
+    merge_counts(tally, counted("legacy_4_apply", {"run_id": run_id, "actor": actor}))
+    merge_counts(tally, counted("legacy_5_events", {"run_id": run_id}))
     statement("legacy_6_persons", {"run_id": run_id})
     statement("identity_8_origins", {})
     of_origins = {"run_id": run_id, "actor": actor, "lead_system_start": settings.LEAD_SYSTEM_START_DATE}
-    merge_counts(tally, _counts("legacy_7_origins", of_origins))
+    merge_counts(tally, counted("legacy_7_origins", of_origins))
     persons = sql.SQL(
         "select person_key from canon.identity_links where run_id = {} and source_table <> 'drivers'"
     ).format(sql.Literal(run_id))
     merge_counts(tally, signals.announce_lead_links(persons, run_id=run_id, actor=actor))
     return tally
-
-
-def _counts(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Run a statement that answers with one JSON object of counts."""
-    counts: dict[str, Any] = json.loads(statement(name, parameters)[0])
-    return counts

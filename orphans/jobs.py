@@ -5,7 +5,6 @@ The rules are the SQL files sql/jobs/orphans_*.sql; this module gives them their
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from ct4site.jobs import (
     Chunk,
     RunContext,
     apply_plan,
+    counted,
     finish_interrupted,
     job,
     merge_counts,
@@ -138,7 +138,7 @@ def _apply_rows(context: RunContext) -> Chunk:
         counts = {name: linked[name] for name in OTHER_COUNTS if name in linked}
         counts["links_created"] = sum(feed["matched"] for feed in linked["sources"].values())
         parameters = {"first": first, "last": last, "run_id": run_id, "actor": actor}
-        merge_counts(counts, json.loads(statement("orphans_apply", parameters, plan=plan)[0]))
+        merge_counts(counts, counted("orphans_apply", parameters, plan=plan))
         persons = sql.SQL("select person_key from {} where not is_driver and seq > {} and seq <= {}").format(
             plan, sql.Literal(first), sql.Literal(last)
         )

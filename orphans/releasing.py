@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.dispatch import receiver
 from psycopg2 import sql
 
-from ct4site.jobs import statement
+from ct4site.jobs import counted
 from identity.signals import lead_links_made
 
 
@@ -19,8 +18,7 @@ def release_drivers(*, persons: sql.Composable, run_id: int | None, actor: str) 
     quarantine, or purged, stay. Returns ``drivers_released`` and ``audit``.
     """
     parameters = {"run_id": run_id, "actor": actor, "changed_by": "system"}
-    counts: dict[str, Any] = json.loads(statement("orphans_release", parameters, persons=persons)[0])
-    return counts
+    return counted("orphans_release", parameters, persons=persons)
 
 
 @receiver(lead_links_made)

@@ -760,7 +760,7 @@ def test_a_plan_left_by_any_step_is_finished_by_whichever_comes_first(monkeypatc
     people = [a_person_with(("cabinet", 7, 1)) for _number in range(3)]
     for person in people:
         a_ledger_entry(person, "B", None)
-    real, calls = backfills.statement, []
+    real, calls = jobs.statement, []
 
     def dies_at_the_second(name: str, *args: Any, **parts: Any) -> Any:
         if name == "backfill_ledger_apply":
@@ -769,7 +769,7 @@ def test_a_plan_left_by_any_step_is_finished_by_whichever_comes_first(monkeypatc
                 raise jobs.JobError("the worker died")
         return real(name, *args, **parts)
 
-    monkeypatch.setattr(backfills, "statement", dies_at_the_second)
+    monkeypatch.setattr(jobs, "statement", dies_at_the_second)
     run = jobs.perform(job_code=JobType.LEDGER_BACKFILL, actor="tests")
     assert (run.status, run.has_plan) == (RunStatus.FAILED, True)
     monkeypatch.undo()
