@@ -340,6 +340,11 @@ def pill(status: Any, label: Any = None, tone: str | None = None) -> SafeString 
     return format_html('<span class="pill pill-{}">{}</span>', tone, code if label is None else label)
 
 
+def words(table: Mapping[str, Any], code: Any) -> str:
+    """Return a stored code in words; the code itself for one without words, a dash for none."""
+    return str(table.get(str(code), code or NOTHING))
+
+
 def json_table(value: Any) -> SafeString | str:
     """Return a JSON value as nested definition lists, escaped; at most 100 entries each and 6 levels deep."""
     return _facts(value, DEEPEST)

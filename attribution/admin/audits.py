@@ -23,7 +23,17 @@ from attribution.models import (
     LinksBackfillEntry,
 )
 from ct4site.admin import OfRunMixin, RunFilter
-from ct4site.admin_base import NOTHING, ReadOnlyAdmin, SearchMixin, json_table, key_search, lima_time, link_to, pill
+from ct4site.admin_base import (
+    NOTHING,
+    ReadOnlyAdmin,
+    SearchMixin,
+    json_table,
+    key_search,
+    lima_time,
+    link_to,
+    pill,
+    words,
+)
 from identity.admin import records
 from identity.models import LeadEvent, Person
 
@@ -47,7 +57,7 @@ TONES = {
 
 def result(code: Any) -> SafeString | str:
     """Return a stored result as a pill in words."""
-    return pill(code, labels.words(RESULTS, code), TONES.get(str(code), "plain")) if code else NOTHING
+    return pill(code, words(RESULTS, code), TONES.get(str(code), "plain")) if code else NOTHING
 
 
 def person_link(person_key: Any) -> SafeString | str:

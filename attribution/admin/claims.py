@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from attribution.admin import labels
 from attribution.models import LedgerEntry, ScoutClaim
-from ct4site.admin_base import NOTHING, Section, lima_time, link_to
+from ct4site.admin_base import NOTHING, Section, lima_time, link_to, words
 from identity.admin import records
 from identity.models import CabinetPayment, LeadEvent
 
@@ -99,7 +99,7 @@ def section(claims: Sequence[Claim], person_key: uuid.UUID, names: labels.Names,
             lima_time(claim.date),
             NOTHING if claim.is_of_ledger else distance(claim.date, start),
             labels.scout(claim.scout_id, names),
-            labels.words(labels.SOURCES, claim.source_table),
+            words(labels.SOURCES, claim.source_table),
             _record(claim, rows, person_key),
             lima_time(claim.recorded_at),
         )

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from attribution.admin import claims, dossier, finding, history, labels
 from attribution.admin.parts import LedgerRuleFilter, PersonSearchMixin, ScoutFilter, ScoutNamesMixin, names_of
 from attribution.models import ConflictType, LedgerEntry, ScoutClaim, ScoutConflict
-from ct4site.admin_base import ReadOnlyAdmin, Section, lima_time, link_to, pill
+from ct4site.admin_base import ReadOnlyAdmin, Section, lima_time, link_to, pill, words
 
 # Columns that only the view's own aggregation over all claims can give; a list reads them for one page alone.
 COSTLY = (
@@ -150,7 +150,7 @@ class ScoutConflictAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("sources"))
     def sources_in_words(self, conflict: ScoutConflict) -> SafeString:
         tables = getattr(conflict, "tables", [])
-        return format_html_join("", "<div>{}</div>", ((labels.words(labels.SOURCES, table),) for table in tables))
+        return format_html_join("", "<div>{}</div>", ((words(labels.SOURCES, table),) for table in tables))
 
     @admin.display(description=gettext_lazy("first claim"))
     def first(self, conflict: ScoutConflict) -> SafeString | str:

@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from attribution.admin import labels
 from attribution.admin.claims import EVENT, Claim, days_text, evidence, of_person
 from attribution.models import DecisionStatus, LedgerEntry, PossibleSamePerson
-from ct4site.admin_base import NOTHING, Section, lima_time, link_to, pill
+from ct4site.admin_base import NOTHING, Section, lima_time, link_to, pill, words
 from identity.models import Person
 
 SUSPICIONS = 3
@@ -196,7 +196,7 @@ def _canonical(person_key: uuid.UUID, claims: Sequence[Claim], scouts: list[int]
     own = next((claim for claim in claims if (claim.source_table, claim.source_pk) == chosen), None)
     if own is None:
         return Verdict(None, _("Nobody: no source names a scout."), {})
-    source = labels.words(labels.SOURCES, own.source_table)
+    source = words(labels.SOURCES, own.source_table)
     values = {"scout": labels.scout_text(own.scout_id, names), "source": source, "date": labels.day(own.date)}
     sentence = _(
         "The ledger names nobody. Of the sources %(scout)s comes first (%(source)s, %(date)s), but nothing is settled"
@@ -213,8 +213,8 @@ def _lost_to_source(scout: int, claims: Sequence[Claim], own: Claim, names: labe
     if best > own.priority:
         source = next(claim.source_table for claim in theirs if claim.priority == best)
         values |= {
-            "source": labels.words(labels.SOURCES, source),
-            "better": labels.words(labels.SOURCES, own.source_table),
+            "source": words(labels.SOURCES, source),
+            "better": words(labels.SOURCES, own.source_table),
         }
         return _("Its best source (%(source)s) comes after that of %(winner)s (%(better)s).") % values
     last = max((claim for claim in theirs if claim.priority == best), key=_dated)
@@ -255,7 +255,7 @@ def verdict_section(dossier: Dossier) -> Section:
                 len(own),
                 lima_time(min(dates, default=None)),
                 lima_time(max(dates, default=None)),
-                labels.enumeration(sorted({labels.words(labels.SOURCES, claim.source_table) for claim in own})) or NOTHING,
+                labels.enumeration(sorted({words(labels.SOURCES, claim.source_table) for claim in own})) or NOTHING,
             )
         )  # fmt: skip
     return Section(

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from attribution.models import AttributedSource, DecisionStatus, LedgerConfidence, Scout
 from attribution.views_models import ConflictType
 from ct4site.admin import ACTIONS
-from ct4site.admin_base import NOTHING, link_to, pill
+from ct4site.admin_base import NOTHING, link_to, pill, words
 
 Names = Mapping[int, Scout]
 
@@ -60,15 +60,8 @@ def rule(code: Any) -> SafeString | str:
     """Return a rule in words with its stored code; a dash for none."""
     if not code:
         return NOTHING
-    words = RULES.get(str(code))
-    return (
-        format_html('{} <code class="quiet">{}</code>', words, code) if words else format_html("<code>{}</code>", code)
-    )
-
-
-def words(table: Mapping[str, Any], code: Any) -> str:
-    """Return a stored code in words; the code itself for one without words, a dash for none."""
-    return str(table.get(str(code), code or NOTHING))
+    told = RULES.get(str(code))
+    return format_html('{} <code class="quiet">{}</code>', told, code) if told else format_html("<code>{}</code>", code)
 
 
 def decision(status: Any, scout_id: Any = None) -> SafeString | str:

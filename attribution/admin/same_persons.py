@@ -22,7 +22,7 @@ from attribution.admin.claims import days_text
 from attribution.admin.parts import PersonSearchMixin, ScoutNamesMixin, names_of
 from attribution.models import LedgerEntry, PossibleSamePerson, SamePersonStatus
 from ct4site.admin import audit_section, may_view
-from ct4site.admin_base import NOTHING, ReadOnlyAdmin, Section, lima_time, link_to, pill
+from ct4site.admin_base import NOTHING, ReadOnlyAdmin, Section, lima_time, link_to, pill, words
 from ct4site.models import AuditEntry
 from identity.admin import records
 from identity.admin.comparing import marked, marked_name
@@ -160,13 +160,13 @@ def status(pair: PossibleSamePerson) -> SafeString | str:
 def shared(pair: PossibleSamePerson) -> SafeString | str:
     """Return in words what two persons share, with how alike the names are."""
     stored = pair.evidence_json if isinstance(pair.evidence_json, dict) else {}
-    words = labels.words(KINDS, stored.get("kind"))
+    kind = words(KINDS, stored.get("kind"))
     likeness = stored.get("name_likeness")
     if not isinstance(likeness, (int, float)) or isinstance(likeness, bool):
-        return words
+        return kind
     percent = number_format(100 * likeness, 0)
     return format_html(
-        '{} <span class="quiet small">{}</span>', words, _("names alike by %(percent)s %%") % {"percent": percent}
+        '{} <span class="quiet small">{}</span>', kind, _("names alike by %(percent)s %%") % {"percent": percent}
     )
 
 

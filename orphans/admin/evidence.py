@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from ct4site.admin_base import NOTHING, Section, json_table, lima_time, link_to, pill
+from ct4site.admin_base import NOTHING, Section, json_table, lima_time, link_to, pill, words
 from ct4site.models import JobType
 from identity.admin import labels as identity_labels
 from identity.admin import records
@@ -135,7 +135,7 @@ def evidence_section(driver: QuarantinedDriver) -> Section:
                 record_cell(table, pk, rows, event if event in events else None),
                 _moment(piece.get("event_date")),
                 _level(piece.get("level")),
-                labels.words(labels.STRATEGIES, piece.get("match_strategy")),
+                words(labels.STRATEGIES, piece.get("match_strategy")),
                 _fact(verdict, _why(outcome, other, piece)),
             ]
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
@@ -11,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from ct4site.admin import ACTIONS
-from ct4site.admin_base import NOTHING, pill
+from ct4site.admin_base import pill
 from orphans.models import OrphanStatus, QuarantinedDriver
 
 ACTIONS |= {
@@ -100,8 +99,3 @@ CHANGES: dict[str, Promise] = {
 def status_pill(driver: QuarantinedDriver) -> SafeString | str:
     """Return the status of a driver without lead as a pill."""
     return pill(driver.status, driver.get_status_display(), STATUS_TONES.get(OrphanStatus(driver.status)))
-
-
-def words(table: Mapping[str, Any], code: Any) -> str:
-    """Return a stored code in words; the code itself for one without words, a dash for none."""
-    return str(table.get(str(code), code or NOTHING))

@@ -27,6 +27,7 @@ from ct4site.admin_base import (
     key_search,
     lima_time,
     link_to,
+    words,
 )
 from ct4site.models import AuditEntry
 from identity.admin import labels as identity_labels
@@ -215,9 +216,9 @@ class QuarantinedDriverAdmin(SearchMixin, ReadOnlyAdmin):
         columns = {
             _("When"): lambda change: change.changed_at,
             _("Who"): lambda change: change.changed_by,
-            _("What"): lambda change: link_to(change, labels.words(labels.CHANGES, change.change_reason)),
+            _("What"): lambda change: link_to(change, words(labels.CHANGES, change.change_reason)),
             _("Status"): lambda change: str(change),
-            _("Reason"): lambda change: labels.words(reasons, change.detected_reason_new),
+            _("Reason"): lambda change: words(reasons, change.detected_reason_new),
             _("Notes"): lambda change: change.notes,
             _("Run"): lambda change: link_to(change.run, f"#{change.run_id}"),
         }
@@ -254,7 +255,7 @@ class QuarantineChangeAdmin(OfRunMixin, SearchMixin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("what"))
     def what(self, change: QuarantineChange) -> str:
-        return labels.words(labels.CHANGES, change.change_reason)
+        return words(labels.CHANGES, change.change_reason)
 
     @admin.display(description=gettext_lazy("change"))
     def change(self, change: QuarantineChange) -> str:
@@ -262,8 +263,8 @@ class QuarantineChangeAdmin(OfRunMixin, SearchMixin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("reason before"))
     def reason_before(self, change: QuarantineChange) -> str:
-        return labels.words(dict(OrphanReason.choices), change.detected_reason_old)
+        return words(dict(OrphanReason.choices), change.detected_reason_old)
 
     @admin.display(description=gettext_lazy("reason after"))
     def reason_after(self, change: QuarantineChange) -> str:
-        return labels.words(dict(OrphanReason.choices), change.detected_reason_new)
+        return words(dict(OrphanReason.choices), change.detected_reason_new)

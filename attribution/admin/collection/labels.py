@@ -30,7 +30,7 @@ from attribution.models import (
     YangoPayment,
 )
 from ct4site.admin import ACTIONS
-from ct4site.admin_base import NOTHING, link_to, pill
+from ct4site.admin_base import NOTHING, link_to, pill, words
 from identity.models import DriverIndexEntry
 
 ACTIONS |= {
@@ -147,13 +147,13 @@ def is_paid(value: bool) -> SafeString | str:
 
 def identity(code: Any) -> SafeString | str:
     """Return how sure it is whose a payment is, as a pill in words."""
-    return pill(code, labels.words(IDENTITIES, code), IDENTITY_TONES.get(str(code), "plain"))
+    return pill(code, words(IDENTITIES, code), IDENTITY_TONES.get(str(code), "plain"))
 
 
 def match(item: YangoPayment | PaymentState) -> str:
     """Return by which rule, and how surely, a payment was taken for a driver."""
-    rule = labels.words(MATCH_RULES, item.match_rule)
-    return f"{rule} · {labels.words(CONFIDENCES, item.match_confidence)}"
+    rule = words(MATCH_RULES, item.match_rule)
+    return f"{rule} · {words(CONFIDENCES, item.match_confidence)}"
 
 
 def driver(driver_id: str | None, name: str | None = None) -> SafeString | str:

@@ -30,7 +30,7 @@ from attribution.models import (
     YangoPayment,
 )
 from ct4site.admin import audit_section
-from ct4site.admin_base import NOTHING, Section, lima_time, link_to, pill
+from ct4site.admin_base import NOTHING, Section, lima_time, link_to, pill, words
 from ct4site.models import AuditEntry
 from identity.admin import records
 from identity.models import CabinetPayment, DriverIndexEntry, LeadEvent, SourceTable
@@ -200,7 +200,7 @@ class Story:
     def payment_in_words(self) -> SafeString | str:
         if self.row is None:
             return pill("not", _("Not in collection"), "plain")
-        told = attribution_labels.words(labels.PARTNER_WORDS, self.row.yango_payment_status)
+        told = words(labels.PARTNER_WORDS, self.row.yango_payment_status)
         return format_html(
             '{} <span class="quiet small">{} {}</span>', labels.payment(self.row), _("as the partner is told:"), told
         )
@@ -345,7 +345,7 @@ def _scout(told: Story) -> Section:
         rows.append((_("Scout"), attribution_labels.scout(scout.scout_id, told.names)))
         quality = dict(ScoutQuality.choices).get(scout.scout_quality_bucket or "", scout.scout_quality_bucket)
         rows.append((_("Known by"), str(quality or NOTHING)))
-        rows.append((_("Source"), attribution_labels.words(attribution_labels.SOURCES, scout.source_table)))
+        rows.append((_("Source"), words(attribution_labels.SOURCES, scout.source_table)))
         rows.append((_("Attributed"), lima_time(scout.attribution_date)))
     if scout is not None and scout.has_open_conflict:
         conflict = _("Several scouts claim the person; nothing is settled until a person decides.")
