@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ct4site.jobs import RunContext, counted, job, statement
 from ct4site.models import JobType
-from identity.legacy import _Column, _File, _to_text
+from identity.sources.files import Column, CsvFile, to_text
 from identity.sources.reading import FORMATS
 
 
@@ -22,7 +22,7 @@ def _to_scout(text: str) -> str:
     return number
 
 
-COLUMNS = (_Column("source_key", _to_text, required=True), _Column("scout_id", _to_scout, required=True))
+COLUMNS = (Column("source_key", to_text, required=True), Column("scout_id", _to_scout, required=True))
 
 # Why a line that can be read is turned away.
 REASONS = {
@@ -46,7 +46,7 @@ def load_scout_mapping(context: RunContext) -> None:
     back. Raises ``JobError`` when the file is refused as a whole: nothing is loaded then.
     """
     given = context.parameters
-    file = _File(Path(given["file"]), "scout_mapping", COLUMNS, Path(given["rejects_dir"]))
+    file = CsvFile(Path(given["file"]), "scout_mapping", COLUMNS, Path(given["rejects_dir"]))
     try:
         with context.transaction():
             context.tally.update(_load(context, file))
@@ -55,7 +55,7 @@ def load_scout_mapping(context: RunContext) -> None:
         raise
 
 
-def _load(context: RunContext, file: _File) -> dict[str, Any]:
+def _load(context: RunContext, file: CsvFile) -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute(
             "create temp table scout_mapping"

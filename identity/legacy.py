@@ -6,42 +6,29 @@ each row, and write the rows that are new, with their audit, in one transaction 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import connection
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg2 import sql
 
-from ct4site.jobs import JobError, RunContext, counted, job, merge_counts, statement
+from ct4site.jobs import RunContext, counted, job, merge_counts, statement
 from ct4site.models import JobType
 from identity import signals
 from identity.jobs import IDENTITY_STATISTICS, refresh_statistics, take_writer_lock
 from identity.models import ConfidenceLevel, SourceTable
-from identity.sources.loading import Rejects
-from identity.sources.reading import FORMATS, Header, SourceFileRefused, check_bytes, read_header, records
-
-BATCH = 5000
-LONGEST_TEXT = 500  # keys are indexed, and an index entry has its limits
+from identity.sources.files import Column, CsvFile, to_text
+from identity.sources.reading import FORMATS
 
 # --- values ----------------------------------------------------------------------------------------
 
 _ZONED = re.compile(r"(.*:\d\d(?:\.\d+)?)\s?(Z|UTC|[+-](?:0\d|1[0-5])(?::?[0-5]\d)?)", re.ASCII | re.IGNORECASE)
-
-
-def _to_text(text: str) -> str:
-    if len(text) > LONGEST_TEXT:
-        raise ValueError(gettext("longer than %(count)s characters") % {"count": LONGEST_TEXT})
-    return text
 
 
 def _to_moment(text: str) -> str:
@@ -89,36 +76,27 @@ _to_confidence = _one_of(ConfidenceLevel.values, str.upper)
 _to_source_table = _one_of(SourceTable.values, lambda text: text.lower().removeprefix("public.").strip())
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column a file may bring; the staging table has one of the same name."""
-
-    name: str
-    convert: Callable[[str], str]
-    required: bool = False
-
-
 PERSON_COLUMNS = (
-    _Column("person_key", _to_uuid, required=True),
-    _Column("confidence_level", _to_confidence, required=True),
-    _Column("primary_phone", _to_text),
-    _Column("primary_document", _to_text),
-    _Column("primary_license", _to_text),
-    _Column("primary_full_name", _to_text),
-    _Column("flags", _to_object),
-    _Column("created_at", _to_moment),
-    _Column("updated_at", _to_moment),
+    Column("person_key", _to_uuid, required=True),
+    Column("confidence_level", _to_confidence, required=True),
+    Column("primary_phone", to_text),
+    Column("primary_document", to_text),
+    Column("primary_license", to_text),
+    Column("primary_full_name", to_text),
+    Column("flags", _to_object),
+    Column("created_at", _to_moment),
+    Column("updated_at", _to_moment),
 )
 LINK_COLUMNS = (
-    _Column("person_key", _to_uuid, required=True),
-    _Column("source_table", _to_source_table, required=True),
-    _Column("source_pk", _to_text, required=True),
-    _Column("snapshot_date", _to_moment, required=True),
-    _Column("match_rule", _to_text, required=True),
-    _Column("match_score", _to_score, required=True),
-    _Column("confidence_level", _to_confidence, required=True),
-    _Column("evidence", _to_object),
-    _Column("linked_at", _to_moment),
+    Column("person_key", _to_uuid, required=True),
+    Column("source_table", _to_source_table, required=True),
+    Column("source_pk", to_text, required=True),
+    Column("snapshot_date", _to_moment, required=True),
+    Column("match_rule", to_text, required=True),
+    Column("match_score", _to_score, required=True),
+    Column("confidence_level", _to_confidence, required=True),
+    Column("evidence", _to_object),
+    Column("linked_at", _to_moment),
 )
 
 # Why a link that can be read is turned away: the column that is to blame, and the reason.
@@ -131,128 +109,6 @@ REASONS = {
     "taken": ("source_pk", _("the record %(record)s is already linked to another person: %(other)s")),
     "set_aside": ("source_pk", _("a person decided to ignore this record")),
 }
-
-
-# --- one file --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _refused_whole(path: Path) -> Iterator[None]:
-    """Let the job fail with a sentence that names the file."""
-    try:
-        yield
-        return
-    except SourceFileRefused as error:
-        reason = str(error)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-    raise JobError(gettext("Nothing was loaded. %(file)s: %(reason)s") % {"file": path.name, "reason": reason})
-
-
-class _File:
-    """One of the two files: its header, its rows on their way to the staging table, its rejects."""
-
-    def __init__(self, path: Path, stage: str, columns: tuple[_Column, ...], rejects_dir: Path) -> None:
-        self.path, self.stage = path, stage
-        self.rejects = Rejects(rejects_dir, stage, path.name)
-        self.read = 0
-        with _refused_whole(path):
-            self.header: Header = read_header(path, [column.name for column in columns])
-            names = self.header.names
-            missing = [column.name for column in columns if column.required and column.name not in names]
-            if missing:
-                raise SourceFileRefused(
-                    gettext("the header lacks the column %(columns)s") % {"columns": ", ".join(missing)}, 1
-                )
-            check_bytes(path)
-        self.columns = [(column, names.index(column.name)) for column in columns if column.name in names]
-        known = {column.name for column in columns}
-        self.ignored = [name for name in names if name and name not in known]
-
-    def copy(self, cursor: Any, progress: Callable[[int], None]) -> None:
-        """Fill the staging table with the rows whose values can be read; reject the others."""
-        batch: list[tuple[int, list[str], list[str]]] = []
-        with _refused_whole(self.path):
-            for line, row in records(self.path, self.header):
-                self.read += 1
-                values = self._values(line, row)
-                if values is not None:
-                    batch.append((line, row, values))
-                if len(batch) == BATCH:
-                    self._copy_batch(cursor, batch)
-                    batch = []
-                    progress(self.read)
-            self._copy_batch(cursor, batch)
-        progress(self.read)
-
-    def _values(self, line: int, row: list[str]) -> list[str] | None:
-        if len(row) != self.header.width:
-            reason = gettext("%(count)s fields where the header has %(expected)s")
-            self._reject(line, row, "", reason % {"count": len(row), "expected": self.header.width})
-            return None
-        values = []
-        for column, index in self.columns:
-            text = row[index].strip()
-            try:
-                text = column.convert(text) if text else ""
-                if column.required and not text:
-                    raise ValueError(gettext("must not be empty"))
-            except ValueError as error:
-                self._reject(line, row, column.name, str(error))
-                return None
-            values.append(text)
-        return values
-
-    def _copy_batch(self, cursor: Any, batch: list[tuple[int, list[str], list[str]]]) -> None:
-        """COPY a batch; the database has the last word on a value, so halve what it refuses until the rows are found."""
-        if not batch:
-            return
-        written = io.StringIO(newline="")
-        csv.writer(written).writerows([line, *values] for line, __, values in batch)
-        written.seek(0)
-        statement = sql.SQL("copy pg_temp.{} ({}) from stdin (format csv)").format(
-            sql.Identifier(self.stage),
-            sql.SQL(", ").join(map(sql.Identifier, ["line", *(column.name for column, __ in self.columns)])),
-        )
-        try:
-            with transaction.atomic(), connection.wrap_database_errors:
-                cursor.copy_expert(statement.as_string(connection.connection), written)
-        except (DataError, IntegrityError) as error:
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                self._copy_batch(cursor, batch[:middle])
-                self._copy_batch(cursor, batch[middle:])
-                return
-            line, row, __ = batch[0]
-            diagnosis = getattr(error.__cause__, "diag", None)
-            named = re.search(rf"COPY {self.stage}, line \d+, column (\w+)", getattr(diagnosis, "context", None) or "")
-            reason = getattr(diagnosis, "message_primary", None) or str(error)
-            self._reject(line, row, named[1] if named else "", reason.strip())
-
-    def reject_lines(self, found: Mapping[int, tuple[str, str]]) -> None:
-        """Reject rows that were read: line -> (column, reason). Their text is read from the file again."""
-        if found:
-            with _refused_whole(self.path):
-                for line, row in records(self.path, self.header):
-                    if line in found:
-                        self._reject(line, row, *found[line])
-
-    def _reject(self, line: int, row: list[str], column: str, reason: str) -> None:
-        names = self.header.names
-        value = row[names.index(column)] if column in names and len(row) == len(names) else ""
-        self.rejects.add(line, column, value, reason, names, row)
-
-    def tally(self, counts: dict[str, Any]) -> dict[str, Any]:
-        """Complete the counts of accepted rows; every row must be accounted for."""
-        if sum(counts.values()) + self.rejects.count != self.read:
-            raise RuntimeError(f"{self.stage}: {self.read} rows read, accounted for {counts}, {self.rejects.count}")
-        return {
-            "read": self.read,
-            **counts,
-            "rejected": self.rejects.count,
-            "rejects_file": self.rejects.keep(),
-            "ignored_columns": self.ignored,
-        }
 
 
 # --- the job ---------------------------------------------------------------------------------------
@@ -275,8 +131,8 @@ def load_legacy_identity(context: RunContext) -> None:
     """
     given = context.parameters
     rejects_dir = Path(given["rejects_dir"])
-    persons = _File(Path(given["persons"]), "legacy_persons", PERSON_COLUMNS, rejects_dir)
-    links = _File(Path(given["links"]), "legacy_links", LINK_COLUMNS, rejects_dir)
+    persons = CsvFile(Path(given["persons"]), "legacy_persons", PERSON_COLUMNS, rejects_dir)
+    links = CsvFile(Path(given["links"]), "legacy_links", LINK_COLUMNS, rejects_dir)
     try:
         with context.transaction():
             context.tally.update(_load(context, persons, links))
@@ -288,7 +144,7 @@ def load_legacy_identity(context: RunContext) -> None:
     refresh_statistics(context, written, IDENTITY_STATISTICS)
 
 
-def _load(context: RunContext, persons: _File, links: _File) -> dict[str, Any]:
+def _load(context: RunContext, persons: CsvFile, links: CsvFile) -> dict[str, Any]:
     with connection.cursor() as cursor:
         statement("legacy_1_stage", {})
         persons.copy(cursor, lambda rows: context.progress("read", rows))
