@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from tqdm import tqdm
 
 from ct4site import jobs
 from ct4site.models import Run, RunStatus, phase_label
+from ct4site.reports import report_folder
+
+REJECTED_ROWS = 3
 
 
 class ProgressBar:
@@ -113,6 +119,86 @@ class JobCommand(BaseCommand):
             self.stderr.write(f"  {line}")
         for name, value in flatten(run.stats):
             self.stderr.write(f"  {name}: {value}")
+
+
+class ReportCommand(JobCommand):
+    """A door to a job that writes a report; its place comes from ``--output-dir``."""
+
+    report_line = gettext_lazy("Report: %(file)s")
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--output-dir", metavar="DIR", help=_("Folder for the report, below %(root)s.") % {"root": settings.REPORTS_ROOT}
+        )  # fmt: skip
+
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        given = super().parameters(options)
+        if options["output_dir"] is None:
+            return given
+        try:
+            return given | {"output_dir": str(report_folder(options["output_dir"]))}
+        except jobs.JobError as error:
+            raise CommandError(str(error)) from error
+
+    def present(self, run: Run, options: dict[str, Any]) -> None:
+        super().present(run, options)
+        if run.stats.get("report"):
+            self.stderr.write(self.report_line % {"file": settings.REPORTS_ROOT / run.stats["report"]})
+
+
+class LoadCommand(BaseCommand):
+    """A thin door to a job that loads files, and leaves the rows it rejects in files of their own.
+
+    Exit code 0: every row accepted; 1: refused, nothing loaded; 3: some rows rejected, the others loaded.
+    """
+
+    job_code: str
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--rejects", type=Path, metavar="DIR", help=_("folder for rejected rows"))
+        parser.add_argument("--dry-run", action="store_true", help=_("do everything, then roll back"))
+        parser.add_argument("--json", action="store_true", help=_("print the tally as one JSON line"))
+
+    def load(self, options: dict[str, Any], **parameters: str) -> Run:
+        """Perform the job with these parameters; return its run. Raises ``CommandError`` unless it completed."""
+        progress = ProgressBar()
+        try:
+            run = jobs.perform(
+                job_code=self.job_code,
+                actor=jobs.current_actor(),
+                parameters={**parameters, "rejects_dir": str(options["rejects"] or settings.CT4_HOME / "rejects")},
+                dry_run=options["dry_run"],
+                on_progress=progress,
+            )
+        except jobs.JobError as error:
+            raise CommandError(str(error)) from error
+        finally:
+            progress.close()
+        if run.status != RunStatus.COMPLETED:
+            raise CommandError(run.error_message or "")
+        return run
+
+    def tell_ignored(self, tally: Mapping[str, Any], title: str = "") -> None:
+        """Say which columns of a file were ignored, if any."""
+        if tally["ignored_columns"]:
+            columns = ", ".join(tally["ignored_columns"])
+            self.stderr.write(title + _("Unknown columns, ignored: %(columns)s.") % {"columns": columns})
+
+    def end(self, run: Run, *files: Mapping[str, Any]) -> None:
+        """Say that a dry run kept nothing; raise ``CommandError`` when rows of a file were rejected."""
+        if run.dry_run:
+            self.stderr.write(_("Dry run: nothing was kept."))
+        rejected = [tally for tally in files if tally["rejected"]]
+        if rejected:
+            raise CommandError(
+                _("Rows rejected: %(count)s, see %(file)s")
+                % {
+                    "count": sum(tally["rejected"] for tally in rejected),
+                    "file": ", ".join(tally["rejects_file"] for tally in rejected),
+                },
+                returncode=REJECTED_ROWS,
+            )
 
 
 def positive(text: str) -> int:

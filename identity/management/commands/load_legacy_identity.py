@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from ct4site import jobs
-from ct4site.commands import ProgressBar
-from ct4site.models import JobType, Run, RunStatus
-
-REJECTED_ROWS = 3
+from ct4site.commands import LoadCommand
+from ct4site.models import JobType
 
 
-class Command(BaseCommand):
+class Command(LoadCommand):
+    job_code = JobType.LEGACY_LOAD
+
     @property
     def help(self) -> str:  # type: ignore[override]
         return _(
@@ -29,54 +28,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("persons", type=Path, metavar="PERSONS.csv", help=_("the file of persons"))
         parser.add_argument("links", type=Path, metavar="LINKS.csv", help=_("the file of links"))
-        parser.add_argument("--rejects", type=Path, metavar="DIR", help=_("folder for rejected rows"))
-        parser.add_argument("--dry-run", action="store_true", help=_("do everything, then roll back"))
-        parser.add_argument("--json", action="store_true", help=_("print the tally as one JSON line"))
+        super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        run = self._load(options)
+        run = self.load(options, persons=str(options["persons"].resolve()), links=str(options["links"].resolve()))
         tally = run.stats
         if options["json"]:
             self.stdout.write(json.dumps({"run_id": run.pk, **tally}, ensure_ascii=False))
-        self._tell(tally, dry_run=run.dry_run)
-        rejected = [tally[name] for name in ("persons", "links") if tally[name]["rejected"]]
-        if rejected:
-            raise CommandError(
-                _("Rows rejected: %(count)s, see %(file)s")
-                % {
-                    "count": sum(counts["rejected"] for counts in rejected),
-                    "file": ", ".join(counts["rejects_file"] for counts in rejected),
-                },
-                returncode=REJECTED_ROWS,
-            )
-
-    def _load(self, options: dict[str, Any]) -> Run:
-        progress = ProgressBar()
-        try:
-            run = jobs.perform(
-                job_code=JobType.LEGACY_LOAD,
-                actor=jobs.current_actor(),
-                parameters={
-                    "persons": str(options["persons"].resolve()),
-                    "links": str(options["links"].resolve()),
-                    "rejects_dir": str(options["rejects"] or settings.CT4_HOME / "rejects"),
-                },
-                dry_run=options["dry_run"],
-                on_progress=progress,
-            )
-        except jobs.JobError as error:
-            raise CommandError(str(error)) from error
-        finally:
-            progress.close()
-        if run.status != RunStatus.COMPLETED:
-            raise CommandError(run.error_message or "")
-        return run
-
-    def _tell(self, tally: dict[str, Any], *, dry_run: bool) -> None:
         for name, title in (("persons", _("Persons")), ("links", _("Links"))):
-            if tally[name]["ignored_columns"]:
-                columns = ", ".join(tally[name]["ignored_columns"])
-                self.stderr.write(f"{title}: " + _("Unknown columns, ignored: %(columns)s.") % {"columns": columns})
+            self.tell_ignored(tally[name], f"{title}: ")
         self.stderr.write(
             _(
                 "Persons read %(read)s: inserted %(inserted)s, completed %(completed)s, unchanged %(unchanged)s, "
@@ -106,5 +66,4 @@ class Command(BaseCommand):
                 )
                 % {**tally, "limit": settings.PERSON_SOURCE_LIMIT}
             )
-        if dry_run:
-            self.stderr.write(_("Dry run: nothing was kept."))
+        self.end(run, tally["persons"], tally["links"])

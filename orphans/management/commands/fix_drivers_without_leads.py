@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from ct4site.commands import JobCommand
-from ct4site.jobs import JobError
+from ct4site.commands import ReportCommand
 from ct4site.models import JobType, Run
-from ct4site.reports import report_folder
 
 
-class Command(JobCommand):
+class Command(ReportCommand):
     job_code = JobType.ORPHANS_FIX
+    report_line = gettext_lazy("Report: %(file)s and .csv")
 
     @property
     def help(self) -> str:  # type: ignore[override]
@@ -26,21 +25,11 @@ class Command(JobCommand):
         super().add_arguments(parser)
         parser.add_argument("--execute", action="store_true", help=_("Apply the changes; without it, a dry run."))
         parser.add_argument(
-            "--output-dir", metavar="DIR", help=_("Folder for the report, below %(root)s.") % {"root": settings.REPORTS_ROOT}
-        )  # fmt: skip
-        parser.add_argument(
             "--reprocess-quarantined", action="store_true", help=_("Decide the drivers in quarantine again.")
         )
 
     def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
-        try:
-            folder = report_folder(options["output_dir"]) if options["output_dir"] is not None else None
-        except JobError as error:
-            raise CommandError(str(error)) from error
-        return super().parameters(options) | {
-            "output_dir": str(folder) if folder else None,
-            "reprocess_quarantined": options["reprocess_quarantined"] or None,
-        }
+        return super().parameters(options) | {"reprocess_quarantined": options["reprocess_quarantined"] or None}
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["execute"] and options["dry_run"]:
@@ -49,8 +38,6 @@ class Command(JobCommand):
 
     def present(self, run: Run, options: dict[str, Any]) -> None:
         super().present(run, options)
-        if run.stats.get("report"):
-            self.stderr.write(_("Report: %(file)s and .csv") % {"file": settings.REPORTS_ROOT / run.stats["report"]})
         if run.stats.get("errors"):
             raise CommandError(
                 _("%(count)s drivers changed while the run decided them and were left alone. Run it again.")

@@ -1,0 +1,33 @@
+"""What commands over the lead feeds share: which feeds, and the records of which days."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.utils.translation import gettext as _
+
+from ct4site.commands import JobCommand
+from identity.jobs import FEEDS
+
+
+class FeedsCommand(JobCommand):
+    """A door to a job with the parameters ``source``, ``date_from`` and ``date_to``."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--source", action="append", choices=list(FEEDS), help=_("Only this feed; may be repeated.")
+        )
+        parser.add_argument(
+            "--date-from", type=dt.date.fromisoformat, help=_("First day of the records (YYYY-MM-DD, Lima).")
+        )
+        parser.add_argument(
+            "--date-to", type=dt.date.fromisoformat, help=_("Last day of the records (YYYY-MM-DD, Lima).")
+        )
+
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
+        dates = {name: options[name].isoformat() if options[name] else None for name in ("date_from", "date_to")}
+        sources = list(dict.fromkeys(options["source"])) if options["source"] else None
+        return super().parameters(options) | dates | {"source": sources}
