@@ -7,8 +7,6 @@ import pytest
 from attribution.models import LinksBackfillEntry, ScoutConflict
 from ct4site import jobs
 from ct4site.models import JobType, Run
-from identity.models import CabinetPayment, MigrationRecord, ScoutingRegistration
-from identity.models.sources import ScoutListEntry
 from tests.attribution import stories
 from tests.attribution.test_ledger import decide
 from tests.browser.test_skin import CONTRAST
@@ -23,7 +21,6 @@ CONFLICTS = f"{B}scoutconflict/"
 def world(superuser, settings, tmp_path):
     """A conflict of every kind, a person of most categories, backfills, a fix with its report."""
     settings.REPORTS_ROOT = tmp_path
-    empty_the_feeds()
     stories.many(0, 4)
     stories.a_scout(70, "HUAMAN FLORES ROSA ELENA DEL PILAR", active=False)
     stories.a_scout(71, "TORRES VEGA PEDRO PABLO")
@@ -39,14 +36,7 @@ def world(superuser, settings, tmp_path):
     decide()
     # Its last step fails: the first persons' events are of records that nobody linked. The page has all to show.
     jobs.perform(job_code=JobType.SCOUT_FIX, actor="ana.quispe", parameters={}, dry_run=False)
-    yield superuser
-    empty_the_feeds()
-
-
-def empty_the_feeds() -> None:
-    """Delete what a committed test leaves: tables that another system owns are not emptied after it."""
-    for model in (ScoutingRegistration, MigrationRecord, CabinetPayment, ScoutListEntry):
-        model.objects.all().delete()
+    return superuser
 
 
 def addresses() -> dict[str, str]:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from attribution.models import (
     Claim,
     PartnerPaymentRule,
     PossibleSamePerson,
-    ScoutPaymentRule,
     YangoPayment,
 )
 from ct4site import jobs
 from ct4site.models import JobType
-from identity.models import CabinetLead, CabinetPayment, DailyTrips, Driver, ScoutingRegistration
-from identity.models.sources import ScoutListEntry
 from tests.browser.test_skin import CONTRAST
 from tests.collection.stories import a_recruit, ago, pays
 from tests.collection.test_admin import suspect
@@ -26,14 +21,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 B = "/admin/attribution/"
 CLAIMS = f"{B}claimincollection/"
-FEEDS = (CabinetLead, CabinetPayment, DailyTrips, Driver, ScoutingRegistration, ScoutListEntry)
 
 
 @pytest.fixture
 def world(superuser):
     """A driver with three claims, one of them paid, another one not due yet, and a pair that may be one person."""
-    empty_the_feeds()
-    seed_the_rules()
     with transaction.atomic():  # an account and its lead come together
         long = a_recruit(ago(40), trips={0: 1, 3: 6, 9: 20}, name="HUAMAN FLORES ROSA ELENA DEL PILAR")
         a_recruit(ago(5), trips={0: 1})
@@ -41,22 +33,7 @@ def world(superuser):
     for code in (JobType.DRIVERS_INDEX_REFRESH, JobType.COLLECTION_REFRESH):
         jobs.perform(job_code=code, actor="ana.quispe", parameters={}, dry_run=False)
     suspect()
-    yield superuser
-    empty_the_feeds()
-
-
-def empty_the_feeds() -> None:
-    """Delete what a committed test leaves: tables that another system owns are not emptied after it."""
-    for model in FEEDS:
-        model._default_manager.all().delete()
-
-
-def seed_the_rules() -> None:
-    """Bring back the rules of the migration: a test that commits ends with every table empty."""
-    PartnerPaymentRule.objects.all().delete()
-    ScoutPaymentRule.objects.all().delete()
-    with connection.cursor() as cursor:
-        cursor.execute(import_module("attribution.migrations.0004_collection").SEED)
+    return superuser
 
 
 def addresses() -> dict[str, str]:

@@ -5,7 +5,7 @@ from django.db import connection
 from django.utils import timezone
 
 from ct4site.models import JobType, Run, RunStatus
-from identity.models import CabinetLead, Driver, Person, ScoutingRegistration, Unmatched
+from identity.models import Person, Unmatched
 from tests import factories
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -14,20 +14,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 @pytest.fixture
 def world(superuser):
     """A linked person, an unmatched lead with a candidate, and the runs that made them."""
-    empty_the_feeds()
     factories.a_driver("QUISPE MAMANI JUAN", phone="945111222", licence="Q45678901", plate="ABC123")
     factories.a_registration("JUAN QUISPE MAMANI", phone="945111222")
     factories.a_driver("SALDANA DIAZ MIGUEL RUBEN", plate="V5B305")
     factories.a_lead("DIAZ MIGUEL SALDAA", plate="V5B305")
     factories.match()
-    yield superuser
-    empty_the_feeds()
-
-
-def empty_the_feeds() -> None:
-    """Delete what a committed test leaves: tables that another system owns are not emptied after it."""
-    for model in (CabinetLead, ScoutingRegistration, Driver):
-        model.objects.all().delete()
+    return superuser
 
 
 def addresses() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from identity.models import CabinetLead, Driver, Person, ScoutingRegistration
+from identity.models import Person
 from orphans.admin import labels
 from orphans.models import QuarantineChange, QuarantinedDriver
 from tests import factories
@@ -19,7 +19,6 @@ LIST = "/admin/orphans/quarantineddriver/"
 @pytest.fixture
 def world(superuser):
     """A driver in quarantine with a piece of evidence of every outcome and with near leads; a relinked one; one without all."""
-    empty_the_feeds()
     juan = factories.an_orphan(
         driver_id=factories.a_driver(
             "QUISPE MAMANI JUAN CARLOS", phone="945111222", licence="Q45678901", plate="ABC123"
@@ -42,8 +41,7 @@ def world(superuser):
     )  # fmt: skip
     a_case(factories.an_orphan(factories.ROSA), "resolved_relinked", resolution_notes="Relinked from 1 lead_event(s)")
     a_case(factories.an_orphan(factories.PEDRO), "quarantined")
-    yield superuser
-    empty_the_feeds()
+    return superuser
 
 
 def a_case(orphan, status, **columns):
@@ -55,12 +53,6 @@ def a_case(orphan, status, **columns):
     QuarantineChange.objects.create(
         driver_id=orphan.driver_id, status_new=status, change_reason="detected", changed_by="system"
     )
-
-
-def empty_the_feeds() -> None:
-    """Delete what a committed test leaves: tables that another system owns are not emptied after it."""
-    for model in (CabinetLead, ScoutingRegistration, Driver):
-        model.objects.all().delete()
 
 
 def addresses() -> dict[str, str]:

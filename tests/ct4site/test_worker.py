@@ -18,6 +18,7 @@ from ct4site import jobs
 from ct4site.queue import GuardedBroker, objection, release_tasks_of_the_dead, schedules_queue_runs_only
 from identity.jobs import WRITER_LOCK
 from tests.ct4site.installation import Installation, descendants, eventually, new_installation, signal_group
+from tests.guards import unguarded
 
 LEADS = 300
 STATUS = "select status, attempt, coalesce(error_message, '') from ops.ingestion_runs where id = %s"
@@ -123,10 +124,10 @@ def wait_for(installation: Installation, run_id: int, status: str) -> str:
 def forget_people(installation: Installation) -> None:
     """Back to before the first matching, so that a run has work in every chunk."""
     installation.ask(
-        "alter table ops.settlement_lines disable trigger settlement_lines_are_append_only;"
-        " truncate canon.identity_links, canon.identity_unmatched, canon.identity_origin, canon.identity_registry,"
-        " observational.lead_events cascade;"
-        " alter table ops.settlement_lines enable always trigger settlement_lines_are_append_only"
+        unguarded(
+            "truncate canon.identity_links, canon.identity_unmatched, canon.identity_origin, canon.identity_registry,"
+            " observational.lead_events cascade"
+        )
     )
 
 

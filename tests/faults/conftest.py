@@ -29,25 +29,22 @@ from django.conf import settings
 from ct4site import sqlfiles
 from ct4site.embedded.server import EmbeddedServer
 from tests import factories
+from tests.guards import unguarded
 
 LEADS = 300
 TABLES = ("drivers", "module_ct_cabinet_leads", "module_ct_scouting_daily", "module_ct_migrations")
 KILLED = -getattr(signal, "SIGKILL", signal.SIGTERM)
 
-EMPTY = """
-alter table ops.audit_log disable trigger audit_log_is_append_only;
-alter table canon.identity_origin_history disable trigger origin_history_is_append_only;
-alter table canon.driver_orphan_quarantine_history disable trigger quarantine_history_is_append_only;
-alter table ops.settlement_lines disable trigger settlement_lines_are_append_only;
-alter table ops.settlement_periods disable trigger periods_stay;
-truncate observational.lead_ledger, canon.driver_orphan_quarantine_history, canon.driver_orphan_quarantine, ops.audit_log, canon.identity_origin_history, canon.identity_links, canon.identity_unmatched,
-    canon.identity_origin, observational.lead_events, canon.identity_registry, ops.ingestion_runs,
-    public.django_q_ormq restart identity cascade;
-alter table ops.audit_log enable always trigger audit_log_is_append_only;
-alter table canon.identity_origin_history enable always trigger origin_history_is_append_only;
-alter table canon.driver_orphan_quarantine_history enable always trigger quarantine_history_is_append_only;
-alter table ops.settlement_lines enable always trigger settlement_lines_are_append_only;
-alter table ops.settlement_periods enable always trigger periods_stay;
+EMPTY = (
+    unguarded(
+        """
+        truncate observational.lead_ledger, canon.driver_orphan_quarantine_history, canon.driver_orphan_quarantine,
+            ops.audit_log, canon.identity_origin_history, canon.identity_links, canon.identity_unmatched,
+            canon.identity_origin, observational.lead_events, canon.identity_registry, ops.ingestion_runs,
+            public.django_q_ormq restart identity cascade
+        """
+    )
+    + """
 do $$
 declare
     plan text;
@@ -58,7 +55,7 @@ begin
 end
 $$;
 """
-
+)
 
 PREPARE = f"""
 import os, pathlib, sys
