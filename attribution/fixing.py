@@ -120,7 +120,10 @@ def refresh_scout_attribution(context: RunContext) -> None:
     Parameter: ``full`` (look at everything, also when nothing was written since the last refresh). The tally holds the
     counts of the decision, of each backfill under its name, and ``metrics``.
     """
-    since = None if context.parameters.get("full") else _nothing_new_since(context)
+    since = None
+    if not context.parameters.get("full"):
+        seen = _fingerprint()
+        since = _nothing_new_since(context, seen)
     if since is not None:
         context.note(_("Nothing that counts was written since run %(id)s; there is nothing to decide.") % {"id": since})
         with context.transaction():
@@ -130,12 +133,12 @@ def refresh_scout_attribution(context: RunContext) -> None:
             step(context)
     with context.transaction():
         context.tally["metrics"] = store_day(is_unchanged=since is not None)
-        context.tally["seen"] = _fingerprint()
+        context.tally["seen"] = _fingerprint() if since is None else seen
 
 
-def _nothing_new_since(context: RunContext) -> int | None:
+def _nothing_new_since(context: RunContext, seen: str) -> int | None:
     """Return the last refresh, if nothing was written since that could change an outcome."""
-    found = statement("refresh_news", {"run_id": context.run_id, "seen": _fingerprint()})
+    found = statement("refresh_news", {"run_id": context.run_id, "seen": seen})
     return found[0] if found else None
 
 

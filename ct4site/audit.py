@@ -35,9 +35,10 @@ class AuditedTable:
 class UndoHooks:
     """What an app adds to every undo, inside its transaction, by the temporary table ``undo``.
 
-    ``prepare`` takes the run to undo, before rows are compared: it takes the app's lock, gives rows without person the
-    person they belong to, and adds rows whose change is on record elsewhere. ``follow`` runs after rows are back: brings after them what is
-    derived from them. ``followers`` are (schema, table) whose references ``follow`` looks after.
+    ``prepare(run_id)`` comes before rows are compared: it takes the app's lock, gives rows without person the person
+    they belong to, and adds rows whose change is on record elsewhere; it raises ``JobError`` for a run that must stay.
+    ``follow(reversal_id, actor)`` comes after rows are back, and brings up to date what is derived from them.
+    ``followers`` are (schema, table) whose references ``follow`` looks after.
     """
 
     prepare: Callable[[int], None]
