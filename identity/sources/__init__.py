@@ -2,6 +2,6 @@
 
 from identity.sources.loading import LoadTally, load_source
 from identity.sources.reading import SourceFileRefused
-from identity.sources.tables import SOURCE_TABLES, SourceTable
+from identity.sources.tables import SOURCE_TABLES
 
-__all__ = ["SOURCE_TABLES", "LoadTally", "SourceFileRefused", "SourceTable", "load_source"]
+__all__ = ["SOURCE_TABLES", "LoadTally", "SourceFileRefused", "load_source"]
