@@ -165,7 +165,6 @@ def _plan_links(context: RunContext) -> None:
         "shared_limit": settings.SHARED_KEY_LIMIT,
         "source_limit": settings.PERSON_SOURCE_LIMIT,
         "contradiction_blocks": settings.NAME_CONTRADICTION_BLOCKS,
-        "same_name": 0.5,
     }
     feed = sql.SQL(sqlfiles.load("backfill_links_1_feed")).format(source_table=sql.Literal("module_ct_scouting_daily"))
     newest = _limited(

@@ -191,7 +191,6 @@ def _rule_parameters() -> dict[str, Any]:
         "contradiction_blocks": settings.NAME_CONTRADICTION_BLOCKS,
         "shared_limit": settings.SHARED_KEY_LIMIT,
         "source_limit": settings.PERSON_SOURCE_LIMIT,
-        "same_name": 0.5,
         "small_block": SMALL_BLOCK,
     }
 

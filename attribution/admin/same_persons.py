@@ -35,11 +35,12 @@ TONES = {
     SamePersonStatus.CONFIRMED: "good",
     SamePersonStatus.DISMISSED: "plain",
 }
-# What two registrations share besides a similar name (sql/jobs/same_persons.sql).
+# What two claims share besides a similar name (sql/jobs/same_persons.sql).
 KINDS: dict[str, Promise] = {
     "phone": gettext_lazy("Similar names; phones equal or one digit apart"),
     "license": gettext_lazy("Similar names; licences equal or one character apart"),
     "plate": gettext_lazy("Similar names; the same plate"),
+    "name": gettext_lazy("One name; no phone, licence or plate is known of both that could tell them apart"),
 }
 MOST = 20
 

@@ -1,6 +1,6 @@
 -- Who holds a key beside a row, whether the two can be one human, and which rows are one (Q76, Q79, domain.md 5.3).
--- Names contradict as everywhere; one phone with two licences is one human only under one name. A key whose holders
--- contradict each other founds nobody. Fills pairs, contested, known and clusters.
+-- Names contradict as everywhere; one phone with two licences is one human only under one
+-- name. A key whose holders contradict each other founds nobody. Fills pairs, contested, known and clusters.
 
 create temp table pairs on commit drop as
 select
@@ -15,7 +15,7 @@ select
     )
     or (
         mine.kind = 'phone' and mine.license <> theirs.license
-        and canon.name_similarity(mine.tokens, theirs.tokens) < %(same_name)s
+        and not canon.may_be_one_human(mine.tokens, mine.license, theirs.tokens, theirs.license)
     ) is true as contradicts
 from crowds
 inner join holders as mine on mine.kind = crowds.kind and mine.key = crowds.key and mine.n is not null

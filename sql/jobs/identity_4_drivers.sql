@@ -1,5 +1,5 @@
--- From driver to person (domain.md 5.3): the driver's link; else persons with its phone, else its licence, of
--- similar name; else a new person, shared by new drivers with the same phone or licence and similar names.
+-- From driver to person (domain.md 5.3): the driver's link; else persons with its phone, else its licence, who
+-- may be the same human; else a new person, shared by new drivers with the same phone or licence who may be one.
 -- Junk, weak and over-shared keys never merge anybody.
 
 create temp table match_drivers on commit drop as
@@ -89,13 +89,19 @@ with by_key as (
     from match_drivers as drivers
     inner join canon.identity_registry as persons on persons.primary_phone = drivers.phone -- 1 : n
     where not drivers.is_linked and drivers.may_found_person
-        and canon.name_similarity(drivers.tokens, canon.name_tokens(persons.primary_full_name)) >= %(same_name)s
+        and canon.may_be_one_human(
+            drivers.tokens, drivers.license, canon.name_tokens(persons.primary_full_name),
+            case when canon.license_is_clean(persons.primary_license) then persons.primary_license end
+        )
     union all
     select drivers.driver_id, 2, persons.person_key
     from match_drivers as drivers
     inner join canon.identity_registry as persons on persons.primary_license = drivers.license -- 1 : n
     where not drivers.is_linked and drivers.may_found_person
-        and canon.name_similarity(drivers.tokens, canon.name_tokens(persons.primary_full_name)) >= %(same_name)s
+        and canon.may_be_one_human(
+            drivers.tokens, drivers.license, canon.name_tokens(persons.primary_full_name),
+            case when canon.license_is_clean(persons.primary_license) then persons.primary_license end
+        )
 ),
 
 first_step as (
@@ -122,9 +128,9 @@ with newcomers as (
 select one.driver_id as one, other.driver_id as other
 from newcomers as one
 inner join newcomers as other on other.phone = one.phone and other.driver_id <> one.driver_id -- n : n, at most K each
-where canon.name_similarity(one.tokens, other.tokens) >= %(same_name)s
+where canon.may_be_one_human(one.tokens, one.license, other.tokens, other.license)
 union
 select one.driver_id, other.driver_id
 from newcomers as one
 inner join newcomers as other on other.license = one.license and other.driver_id <> one.driver_id
-where canon.name_similarity(one.tokens, other.tokens) >= %(same_name)s
+where canon.may_be_one_human(one.tokens, one.license, other.tokens, other.license)

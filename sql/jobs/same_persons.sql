@@ -1,9 +1,10 @@
--- Raises persons who are probably one human: two scouts registered them within the conflict window under similar
--- names, with the same plate, or a phone or licence that is equal or one character off (Q79). The names of a row are
--- the one it was registered under and those of the person's driver accounts. Two strings within one edit of each
--- other share what is left when at most one character is dropped, so only rows that share such a rest are compared;
--- a rest that many rows share is nobody's own and compares nobody. Closes suspicions that no longer hold; what a
--- person decided stays (P7). Returns the counts.
+-- Raises persons who are probably one human: two scouts claim them within the conflict window under similar names,
+-- with the same plate, or a phone or licence that is equal or one slip off; or under one name of three words, when no
+-- kind of key is known of both that could tell them apart (Q79). Names and keys of a claim are its own and those of the
+-- person's driver accounts. Two keys of nine characters within one slip of each other have the same first five, the
+-- same last five, or the same first and last three, so only claims that share one of these parts are compared; a key or
+-- name that many share is nobody's own and compares nobody. Closes suspicions that no longer hold; what a person
+-- decided stays (P7). Returns the counts.
 
 create temp table scout_claims on commit drop as
 select
@@ -11,75 +12,98 @@ select
     events.event_date, events.phone_norm, events.license_norm, canon.name_tokens(leads.name_norm) as tokens
 from observational.scout_events as events
 inner join observational.lead_events as leads on leads.id = events.event_id
-where events.kind = 'scouting' and events.person_key is not null and events.scout_id is not null
+where events.kind in ('scouting', 'fleet_migration') and events.person_key is not null and events.scout_id is not null
     and leads.name_norm is not null;
 create index on scout_claims (n);
-analyze scout_claims;
+analyze scout_claims (n, person_key);
 
-create temp table claim_rests on commit drop as
-with rests as (
-    select
-        claims.n, keys.kind,
-        hashtextextended(
-            overlay(keys.key placing '' from greatest(place, 1) for (place > 0)::integer),
-            case keys.kind when 'phone' then 1 else 2 end
-        ) as rest
-    from scout_claims as claims
-    cross join lateral (values ('phone', claims.phone_norm), ('license', claims.license_norm)) as keys (kind, key)
-    cross join lateral generate_series(0, length(keys.key)) as place
-    -- Of doubled characters two places leave one rest.
-    where place < 2 or substr(keys.key, place, 1) <> substr(keys.key, place - 1, 1)
-    union all
-    select distinct claims.n, 'plate', hashtextextended(drivers.plate_norm, 3)
-    from scout_claims as claims
-    inner join canon.identity_links as links
-        on links.person_key = claims.person_key and links.source_table = 'drivers'
-    inner join canon.drivers_index as drivers on drivers.driver_id = links.source_pk
-    where drivers.plate_norm is not null
+create temp table claim_accounts on commit drop as
+select
+    claims.n, drivers.plate_norm, drivers.name_tokens as tokens,
+    case when not drivers.phone_is_weak then drivers.phone_norm end as phone_norm,
+    case when drivers.license_is_clean then drivers.license_norm end as license_norm
+from scout_claims as claims
+inner join canon.identity_links as links
+    on links.person_key = claims.person_key and links.source_table = 'drivers' -- 1 claim : n accounts
+inner join canon.drivers_index as drivers on drivers.driver_id = links.source_pk;
+create index on claim_accounts (n);
+analyze claim_accounts (n);
+
+create temp table claim_keys on commit drop as
+select claims.n, keys.kind, keys.key
+from scout_claims as claims
+cross join lateral (values ('phone', claims.phone_norm), ('license', claims.license_norm)) as keys (kind, key)
+where keys.key is not null
+union -- an account mostly repeats its registration
+select accounts.n, keys.kind, keys.key
+from claim_accounts as accounts
+cross join lateral (
+    values ('phone', accounts.phone_norm), ('license', accounts.license_norm), ('plate', accounts.plate_norm)
+) as keys (kind, key)
+where keys.key is not null;
+create index on claim_keys (n);
+analyze claim_keys (n, kind);
+
+create temp table claim_parts on commit drop as
+with own_keys as (
+    select counted.*
+    from (select keys.*, count(*) over (partition by keys.kind, keys.key) as claims from claim_keys as keys) as counted
+    where counted.claims <= 30
 ),
 
-counted as (
-    select rests.*, count(*) over (partition by rests.rest) as rows_of_rest
-    from rests
+names as (
+    select claims.n, words.sorted
+    from (
+        select n, tokens from scout_claims
+        union -- an account mostly says the name of its registration
+        select n, tokens from claim_accounts
+    ) as claims
+    cross join lateral (
+        select array_agg(word order by word collate "C") as sorted from unnest(claims.tokens) as word
+    ) as words
+    where cardinality(claims.tokens) between 3 and 6
+),
+
+three_words as (
+    select names.n, concat_ws(' ', names.sorted[i], names.sorted[j], names.sorted[k]) as words
+    from names
+    cross join lateral generate_series(1, cardinality(names.sorted) - 2) as i
+    cross join lateral generate_series(i + 1, cardinality(names.sorted) - 1) as j
+    cross join lateral generate_series(j + 1, cardinality(names.sorted)) as k
+    group by names.n, 2
 )
 
-select n, kind, rest from counted where rows_of_rest between 2 and 30;
-create index on claim_rests (rest);
-analyze claim_rests;
-
-create temp table driver_names on commit drop as
-select links.person_key, drivers.name_tokens as tokens
-from canon.identity_links as links
-inner join canon.drivers_index as drivers on drivers.driver_id = links.source_pk
-where links.source_table = 'drivers' and cardinality(drivers.name_tokens) > 0
-    and links.person_key in (
-        select claims.person_key
-        from scout_claims as claims
-        inner join claim_rests as rests on rests.n = claims.n
-    );
-create index on driver_names (person_key);
-analyze driver_names;
+select own_keys.n, own_keys.kind, own_keys.key, parts.part
+from own_keys
+cross join lateral (
+    values
+    ('<' || left(own_keys.key, 5)), ('>' || right(own_keys.key, 5)),
+    (left(own_keys.key, 3) || '-' || right(own_keys.key, 3))
+) as parts (part)
+union all
+select counted.n, 'name', null, counted.words
+from (select three_words.*, count(*) over (partition by words) as claims from three_words) as counted
+where counted.claims between 2 and 30;
+create index on claim_parts (part, kind);
+analyze claim_parts (n, kind, part);
 
 create temp table suspicions on commit drop as
 with pairs as materialized (
-    select distinct ours.n as ours, theirs.n as theirs, ours.kind -- two rows may share several rests
-    from claim_rests as ours
-    inner join claim_rests as theirs on theirs.rest = ours.rest and theirs.n > ours.n
+    select distinct ours.n as ours, theirs.n as theirs, ours.kind -- two claims may share several parts
+    from claim_parts as ours
+    inner join claim_parts as theirs on theirs.part = ours.part and theirs.kind = ours.kind and theirs.n > ours.n
     inner join scout_claims as our_claim on our_claim.n = ours.n
     inner join scout_claims as their_claim on their_claim.n = theirs.n
     where our_claim.person_key <> their_claim.person_key and our_claim.scout_id <> their_claim.scout_id
         and abs(our_claim.event_date - their_claim.event_date) <= %(window)s
-),
-
-close_pairs as materialized (
-    select pairs.*
-    from pairs
-    inner join scout_claims as ours on ours.n = pairs.ours
-    inner join scout_claims as theirs on theirs.n = pairs.theirs
-    where case pairs.kind
-            when 'phone' then canon.within_one_edit(ours.phone_norm, theirs.phone_norm)
-            when 'license' then canon.within_one_edit(ours.license_norm, theirs.license_norm)
-            else true
+        and case
+            when ours.kind = 'name' then not exists (
+                    select 1
+                    from claim_keys as our_key
+                    inner join claim_keys as their_key on their_key.kind = our_key.kind
+                    where our_key.n = ours.n and their_key.n = theirs.n
+                )
+            else canon.within_one_slip(ours.key, theirs.key)
         end
 ),
 
@@ -99,7 +123,7 @@ found as (
                 'date', theirs.event_date
             )
         ) as records
-    from close_pairs as pairs
+    from pairs
     inner join scout_claims as ours on ours.n = pairs.ours
     inner join scout_claims as theirs on theirs.n = pairs.theirs
     cross join lateral (
@@ -107,15 +131,15 @@ found as (
         from (
             select ours.tokens
             union all
-            select names.tokens from driver_names as names where names.person_key = ours.person_key
+            select accounts.tokens from claim_accounts as accounts where accounts.n = ours.n
         ) as one
         cross join (
             select theirs.tokens
             union all
-            select names.tokens from driver_names as names where names.person_key = theirs.person_key
+            select accounts.tokens from claim_accounts as accounts where accounts.n = theirs.n
         ) as other
     ) as alike
-    where alike.likeness >= %(threshold)s
+    where alike.likeness >= case pairs.kind when 'name' then 1 else %(threshold)s end
 )
 
 select distinct on (person_a, person_b) -- per pair the strongest

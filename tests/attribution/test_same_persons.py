@@ -63,15 +63,49 @@ def test_similar_names_with_nearly_equal_keys_are_suspected(first, second):
         {"phone": "971000099"},
         {"phone": "971000009", "name": ROSA},
         {"phone": "971000009", "after": 8},
-        {"phone": None},
+        {"name": "PEREZ ROJAS", "phone": None},
+        {"name": ROSA, "phone": None},
     ],
-    ids=["two digits", "another name", "too late", "no key"],
+    ids=["two digits", "another name", "too late", "no key and a name of two words", "no key and another name"],
 )
 def test_anything_less_is_no_suspicion(other):
     a_claim(7, phone=PHONE)
     a_claim(9, **other)
     refreshed()
     assert suspicions() == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"name": "SALAZAR KCOMT DAVID"}, {"name": "DAVID CHRISTIAN SAALZAR KCOMT", "phone": "971000009"}),
+        ({"phone": "983839046"}, {"phone": "983893046"}),
+    ],
+    ids=["letters", "digits"],
+)
+def test_swapped_neighbours_are_one_slip(first, second):
+    pair = frozenset((a_claim(7, **({"phone": PHONE} | first)), a_claim(9, after=5, **second)))
+    refreshed()
+    assert suspicions() == {pair: "open"}
+
+
+def test_one_full_name_is_enough_where_no_key_could_tell_two_persons_apart():
+    keyless = a_claim(7, name="KATHERINE PERALTA MEJIA")
+    pair = frozenset((keyless, a_claim(9, name="KATHERINE NORMA PERALTA MEJIA", phone=PHONE, after=3)))
+    a_claim(11, name="MEJIA PERALTA KATHERINE", phone="955000001", after=30)
+    refreshed()
+    assert suspicions() == {pair: "open"}
+
+
+def test_a_migration_is_a_claim_like_a_registration_and_has_the_keys_of_its_account():
+    driver = a_driver(JUAN, phone="971000009")
+    refresh()
+    person = Person.objects.create(confidence_level="LOW").pk
+    an_event(Record("module_ct_migrations", "77"), person=person, on=DAY, scout_id=9, name_norm=JUAN)
+    an_orphan(JUAN, driver_id=driver, person=person)
+    pair = frozenset((person, a_claim(7, phone=PHONE)))
+    refreshed()
+    assert suspicions() == {pair: "open"}
 
 
 def test_two_registrations_of_one_scout_are_no_dispute():

@@ -19,6 +19,8 @@ from bench.worlds import Lead, Truth, hold_back, many_drivers
 from identity.demo import generate
 from tests import factories
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     "drivers index, first refresh",
     "drivers index, second refresh",

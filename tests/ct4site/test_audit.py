@@ -282,6 +282,7 @@ def test_taking_back_an_interrupted_run_drops_the_rest_of_its_plan(
     assert not broken()
 
 
+@pytest.mark.slow
 def test_every_step_of_random_worlds_can_be_taken_back_and_taken_again() -> None:
     for seed in range(4):
         rng = Random(seed)
@@ -305,6 +306,7 @@ def test_every_step_of_random_worlds_can_be_taken_back_and_taken_again() -> None
         assert decisions() == states[0], f"seed {seed}"
 
 
+@pytest.mark.slow
 def test_twenty_thousand_rows_go_back_at_once() -> None:
     with connection.cursor() as cursor:
         cursor.execute(

@@ -286,6 +286,52 @@ def test_within_one_edit_is_levenshtein_of_at_most_one(pairs: list[tuple[str, st
 
 
 @settings(max_examples=20)
+@given(st.lists(st.tuples(words, words), min_size=20, max_size=80))
+@example([("SALAZAR", "SAALZAR"), ("MAMANI", "MAMANY"), ("AB", "BA"), ("ABC", "CBA"), ("ABCD", "BADC"), ("", "AB")])
+def test_one_slip_is_one_edit_or_two_neighbours_swapped(pairs: list[tuple[str, str]]) -> None:
+    first, second = zip(*pairs, strict=True)
+    assert ask("canon.within_one_slip(a, b)", first, second) == [normalise.within_one_slip(a, b) for a, b in pairs]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "likeness"),
+    [
+        ("SALAZAR KCOMT DAVID", "DAVID CHRISTIAN SAALZAR KCOMT", 1),  # swapped letters, cut short
+        ("GONZALES CRUZ FRANKLIN JUAN", "GONZALSE CRUZ FRANKLIN", 1),
+        ("FLORES PAREDES VICTOR", "FLORES PAREDES EDWIN", 0.5833),
+        ("MARIA MARIO", "MARIB QUISPE", 0.4167),  # a word answers for one
+        ("JOSE", "JOSE PEREZ", 0.5),  # one word is no name
+        ("ANA RUIZ", "LUZ DIAZ", 0),
+    ],
+)
+def test_likeness_forgives_slips_and_names_cut_short(one: str, other: str, likeness: float) -> None:
+    values = over_tokens("canon.name_likeness", [one.split(), other.split()], [other.split(), one.split()])
+    assert values == [pytest.approx(likeness, abs=1e-4)] * 2
+
+
+@pytest.mark.parametrize(
+    ("one", "his", "other", "theirs", "may_be"),
+    [
+        ("FLORES PAREDES VICTOR", "Q23732718", "FLORES PAREDES EDWIN", "Q61929319", False),  # a family's phone
+        ("FLORES PAREDES VICTOR", None, "FLORES PAREDES EDWIN", "Q61929319", True),  # alike by half, nothing against it
+        ("FLORES PAREDES VICTOR", "Q61929319", "FLORES PAREDES EDWIN", "Q61929391", True),  # one licence, a slip
+        ("FLORES PAREDES VICTOR", "Q23732718", "VICTOR FLORES", "Q61929319", True),  # one name, another licence
+        ("FLORES PAREDES VICTOR", None, "VICTOR QUISPE MAMANI", None, False),
+    ],
+)
+def test_who_shares_a_key_may_be_one_human_by_name_and_licence(
+    one: str, his: str | None, other: str, theirs: str | None, may_be: bool
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select canon.may_be_one_human(%(a)s, %(his)s, %(b)s, %(theirs)s),"
+            " canon.may_be_one_human(%(b)s, %(theirs)s, %(a)s, %(his)s)",
+            {"a": one.split(), "his": his, "b": other.split(), "theirs": theirs},
+        )
+        assert cursor.fetchone() == (may_be, may_be)
+
+
+@settings(max_examples=20)
 @given(st.lists(st.tuples(token_sets, token_sets), min_size=20, max_size=60))
 @example([(["LUIS"], ["LUIZ"]), (["FLORES"], ["FLORE"]), (["FLORE"], ["FLOR"]), ([], [])])
 def test_names_share_a_token_within_one_edit_from_five_letters_on(pairs: list[tuple[list[str], list[str]]]) -> None:

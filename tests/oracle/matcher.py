@@ -450,7 +450,8 @@ class _Run:
             same = {
                 label
                 for label, person in self.previous.persons.items()
-                if getattr(person, kind) == value and self.could_be_one(driver.tokens, normalise.tokens(person.name))
+                if getattr(person, kind) == value
+                and self.could_be_one(driver, normalise.tokens(person.name), person.licence)
             }
             if same:
                 return same
@@ -503,8 +504,8 @@ class _Run:
     def are_one_person(self, a: _Driver, b: _Driver) -> bool:
         for kind in ("phone", "licence"):
             value = self.identifying(kind, a)
-            if value is not None and value == self.identifying(kind, b) and self.could_be_one(a.tokens, b.tokens):
-                return True
+            if value is not None and value == self.identifying(kind, b):
+                return self.could_be_one(a, b.tokens, self.identifying("licence", b))
         return False
 
     def identifying(self, kind: str, driver: _Driver) -> str | None:
@@ -514,8 +515,13 @@ class _Run:
             return None
         return key.value
 
-    def could_be_one(self, a: frozenset[str], b: frozenset[str]) -> bool:
-        return normalise.similarity(a, b) >= self.settings.same_person_similarity
+    def could_be_one(self, driver: _Driver, tokens: frozenset[str], licence: str | None) -> bool:
+        """Names half alike; with a licence each that is not the other misspelt, the one name is the other cut short."""
+        ours = self.identifying("licence", driver)
+        theirs = normalise.licence(licence)
+        if ours and theirs and not theirs.weak and not normalise.within_one_slip(ours, theirs.value):
+            return normalise.is_cut_short(driver.tokens, tokens)
+        return normalise.similarity(driver.tokens, tokens) >= self.settings.same_person_similarity
 
     # combining
 

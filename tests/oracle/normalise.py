@@ -3,6 +3,7 @@
 Deliberately shares nothing with the SQL functions: two readings of one text are compared, not one reading with itself.
 """
 
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -130,6 +131,23 @@ def within_one_edit(a: str, b: str) -> bool:
     if len(longer) - len(shorter) > 1:
         return False
     return any(longer[:i] + longer[i + 1 :] == shorter for i in range(len(longer)))
+
+
+def within_one_slip(a: str, b: str) -> bool:
+    """Say whether one edit at most, or two neighbours swapped, turn a into b (decision Q79)."""
+    return within_one_edit(a, b) or any(a[:i] + a[i + 1] + a[i] + a[i + 2 :] == b for i in range(len(a) - 1))
+
+
+def is_cut_short(a: frozenset[str], b: frozenset[str]) -> bool:
+    """Say whether every word of one name, two at least, is a word of its own in the other, slips forgiven (decision Q79)."""
+    shorter, longer = sorted((a, b), key=len)
+    if len(shorter) < 2:
+        return False
+    mine, theirs = shorter - longer, longer - shorter
+    return any(
+        all(min(map(len, pair)) >= 4 and within_one_slip(*pair) for pair in zip(mine, chosen, strict=True))
+        for chosen in itertools.permutations(theirs, len(mine))
+    )
 
 
 def _letters_and_digits(raw: str | None) -> str:

@@ -337,6 +337,7 @@ def generated(folder: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
+@pytest.mark.slow
 def test_a_generated_world_is_repaired_as_its_truth_says(tmp_path: Path, empty_source_tables: Any) -> None:
     empty_source_tables()
     folder = tmp_path / "data"

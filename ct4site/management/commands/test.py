@@ -19,7 +19,7 @@ class Command(BaseCommand):
     def run_from_argv(self, argv: list[str]) -> None:
         """Hand the arguments after ``test`` to pytest and end with its exit code; nothing is parsed here.
 
-        Without arguments the whole suite runs, on two processes where pytest-xdist is there.
+        Without arguments the suite runs on two processes where pytest-xdist is there, without the slow tests.
         """
         if find_spec("pytest") is None or find_spec("pytest_django") is None:
             self.stderr.write(_("The test packages are missing; install requirements/dev.txt into this environment."))
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         import pytest
 
         side_by_side = ["-n", "2", "--dist", "loadfile"] if find_spec("xdist") else []
-        raise SystemExit(int(pytest.main(argv[2:] or side_by_side)))
+        raise SystemExit(int(pytest.main(argv[2:] or [*side_by_side, "-m", "not slow"])))
 
     def handle(self, *args: Any, **options: Any) -> None:
         raise CommandError(_("Run it from the command line: python3 manage.py test"))
