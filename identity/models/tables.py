@@ -167,7 +167,10 @@ class Link(models.Model):
     confidence_level = models.TextField(_("confidence"), choices=ConfidenceLevel.choices)
     evidence = models.JSONField(_("evidence"), null=True, blank=True)
     linked_at = models.DateTimeField(_("linked"), db_default=Now())
-    run = models.ForeignKey(Run, models.PROTECT, null=True, blank=True, verbose_name=_("run"), related_name="+")
+    # Runs are never deleted; asking for it would cost a look-up per row.
+    run = models.ForeignKey(
+        Run, models.DO_NOTHING, null=True, blank=True, db_constraint=False, verbose_name=_("run"), related_name="+"
+    )
 
     class Meta:
         db_table = "identity_links"
@@ -207,7 +210,9 @@ class Unmatched(models.Model):
     status = models.TextField(_("status"), choices=UnmatchedStatus.choices, default="OPEN", db_default="OPEN")
     created_at = models.DateTimeField(_("created"), db_default=Now())
     resolved_at = models.DateTimeField(_("resolved"), null=True, blank=True)
-    run = models.ForeignKey(Run, models.PROTECT, null=True, blank=True, verbose_name=_("run"), related_name="+")
+    run = models.ForeignKey(
+        Run, models.DO_NOTHING, null=True, blank=True, db_constraint=False, verbose_name=_("run"), related_name="+"
+    )
     phone_norm = models.TextField(_("phone"), null=True, blank=True)
     license_norm = models.TextField(_("licence"), null=True, blank=True)
     plate_norm = models.TextField(_("plate"), null=True, blank=True)

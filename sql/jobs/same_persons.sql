@@ -2,9 +2,9 @@
 -- with the same plate, or a phone or licence that is equal or one slip off; or under one name of three words, when no
 -- kind of key is known of both that could tell them apart (Q79). Names and keys of a claim are its own and those of the
 -- person's driver accounts. Two keys of nine characters within one slip of each other have the same first five, the
--- same last five, or the same first and last three, so only claims that share one of these parts are compared; a key or
--- name that many share is nobody's own and compares nobody. Closes suspicions that no longer hold; what a person
--- decided stays (P7). Returns the counts.
+-- same last five, or the same first and last three, so only claims of the same weeks that share one of these parts are
+-- compared; what a crowd shares is nobody's own and compares nobody. Closes suspicions that no longer hold; what a
+-- person decided stays (P7). Returns the counts.
 
 create temp table scout_claims on commit drop as
 select
@@ -64,28 +64,41 @@ names as (
     where cardinality(claims.tokens) between 3 and 6
 ),
 
-three_words as (
-    select names.n, concat_ws(' ', names.sorted[i], names.sorted[j], names.sorted[k]) as words
+parts as (
+    select own_keys.n, own_keys.kind, own_keys.key, parts.part
+    from own_keys
+    cross join lateral (
+        values
+        ('<' || left(own_keys.key, 5)), ('>' || right(own_keys.key, 5)),
+        (left(own_keys.key, 3) || '-' || right(own_keys.key, 3))
+    ) as parts (part)
+    union all
+    select names.n, 'name', null, concat_ws(' ', names.sorted[i], names.sorted[j], names.sorted[k])
     from names
     cross join lateral generate_series(1, cardinality(names.sorted) - 2) as i
     cross join lateral generate_series(i + 1, cardinality(names.sorted) - 1) as j
     cross join lateral generate_series(j + 1, cardinality(names.sorted)) as k
-    group by names.n, 2
+),
+
+-- Two dates within the window have one of these spans in common.
+placed as materialized (
+    select
+        parts.n, parts.kind, parts.key,
+        hashtextextended(
+            parts.kind || parts.part, (claims.event_date - date '2000-01-01') / (%(window)s + 1) + spans.shift
+        ) as part
+    from parts
+    inner join scout_claims as claims on claims.n = parts.n
+    cross join (values (0), (1)) as spans (shift)
 )
 
-select own_keys.n, own_keys.kind, own_keys.key, parts.part
-from own_keys
-cross join lateral (
-    values
-    ('<' || left(own_keys.key, 5)), ('>' || right(own_keys.key, 5)),
-    (left(own_keys.key, 3) || '-' || right(own_keys.key, 3))
-) as parts (part)
-union all
-select counted.n, 'name', null, counted.words
-from (select three_words.*, count(*) over (partition by words) as claims from three_words) as counted
-where counted.claims between 2 and 30;
-create index on claim_parts (part, kind);
-analyze claim_parts (n, kind, part);
+select placed.*
+from placed
+inner join (
+    select part from placed group by part having count(*) between 2 and 100
+) as shared on shared.part = placed.part;
+create index on claim_parts (part);
+analyze claim_parts;
 
 create temp table suspicions on commit drop as
 with pairs as materialized (
