@@ -1,9 +1,9 @@
 -- Raises persons who are probably one human: two scouts claim them within the conflict window under similar names,
--- with the same plate, or a phone or licence that is equal or one slip off; or under one name of three words, when no
--- kind of key is known of both that could tell them apart (Q79). Names and keys of a claim are its own and those of the
--- person's driver accounts. Two keys of nine characters within one slip of each other have the same first five, the
--- same last five, or the same first and last three, so only claims of the same weeks that share one of these parts are
--- compared; what a crowd shares is nobody's own and compares nobody. Closes suspicions that no longer hold; what a
+-- with the same plate, or a phone or licence that is equal or one slip off; or under one name of three words, when one
+-- of the two has neither phone nor licence and no plate tells them apart (Q79). Names and keys of a claim are its own
+-- and those of the person's driver accounts. Two keys of nine characters within one slip of each other have the same
+-- first five, the same last five, or the same first and last three, so only claims that share one of these parts are
+-- compared. What a crowd shares is nobody's own and compares nobody. Closes suspicions that no longer hold; what a
 -- person decided stays (P7). Returns the counts.
 
 create temp table scout_claims on commit drop as
@@ -51,73 +51,69 @@ with own_keys as (
     where counted.claims <= 30
 ),
 
-names as (
-    select claims.n, words.sorted
-    from (
-        select n, tokens from scout_claims
-        union -- an account mostly says the name of its registration
-        select n, tokens from claim_accounts
-    ) as claims
-    cross join lateral (
-        select array_agg(word order by word collate "C") as sorted from unnest(claims.tokens) as word
-    ) as words
-    where cardinality(claims.tokens) between 3 and 6
-),
-
-parts as (
-    select own_keys.n, own_keys.kind, own_keys.key, parts.part
+parts as materialized (
+    select own_keys.n, own_keys.kind, own_keys.key, hashtextextended(own_keys.kind || parts.part, 0) as part
     from own_keys
     cross join lateral (
         values
         ('<' || left(own_keys.key, 5)), ('>' || right(own_keys.key, 5)),
         (left(own_keys.key, 3) || '-' || right(own_keys.key, 3))
     ) as parts (part)
-    union all
-    select names.n, 'name', null, concat_ws(' ', names.sorted[i], names.sorted[j], names.sorted[k])
-    from names
-    cross join lateral generate_series(1, cardinality(names.sorted) - 2) as i
-    cross join lateral generate_series(i + 1, cardinality(names.sorted) - 1) as j
-    cross join lateral generate_series(j + 1, cardinality(names.sorted)) as k
-),
-
--- Two dates within the window have one of these spans in common.
-placed as materialized (
-    select
-        parts.n, parts.kind, parts.key,
-        hashtextextended(
-            parts.kind || parts.part, (claims.event_date - date '2000-01-01') / (%(window)s + 1) + spans.shift
-        ) as part
-    from parts
-    inner join scout_claims as claims on claims.n = parts.n
-    cross join (values (0), (1)) as spans (shift)
 )
 
-select placed.*
-from placed
+select parts.*, claims.person_key, claims.scout_id, claims.event_date
+from parts
 inner join (
-    select part from placed group by part having count(*) between 2 and 100
-) as shared on shared.part = placed.part;
+    select part from parts group by part having count(*) between 2 and 500
+) as shared on shared.part = parts.part
+inner join scout_claims as claims on claims.n = parts.n;
 create index on claim_parts (part);
 analyze claim_parts;
 
 create temp table suspicions on commit drop as
-with pairs as materialized (
-    select distinct ours.n as ours, theirs.n as theirs, ours.kind -- two claims may share several parts
+with words as materialized (
+    select names.n, word.word
+    from (
+        select n, tokens from scout_claims
+        union all
+        select n, tokens from claim_accounts
+    ) as names
+    cross join lateral unnest(names.tokens) as word (word)
+),
+
+keyless as (
+    select words.n, words.word
+    from words
+    where not exists (
+            select 1 from claim_keys as keys where keys.n = words.n and keys.kind in ('phone', 'license')
+        )
+    group by words.n, words.word -- a registration and its account say mostly the same
+),
+
+-- Pairs of claims that two scouts make on two persons in time, by a key or by three words.
+pairs as materialized (
+    select ours.n as ours, theirs.n as theirs, ours.kind
     from claim_parts as ours
     inner join claim_parts as theirs on theirs.part = ours.part and theirs.kind = ours.kind and theirs.n > ours.n
-    inner join scout_claims as our_claim on our_claim.n = ours.n
-    inner join scout_claims as their_claim on their_claim.n = theirs.n
-    where our_claim.person_key <> their_claim.person_key and our_claim.scout_id <> their_claim.scout_id
-        and abs(our_claim.event_date - their_claim.event_date) <= %(window)s
-        and case
-            when ours.kind = 'name' then not exists (
-                    select 1
-                    from claim_keys as our_key
-                    inner join claim_keys as their_key on their_key.kind = our_key.kind
-                    where our_key.n = ours.n and their_key.n = theirs.n
-                )
-            else canon.within_one_slip(ours.key, theirs.key)
-        end
+    where ours.person_key <> theirs.person_key and ours.scout_id <> theirs.scout_id
+        and abs(ours.event_date - theirs.event_date) <= %(window)s
+        and canon.within_one_slip(ours.key, theirs.key)
+    union -- two claims may share several parts
+    select keyless.n, words.n, 'name'
+    from keyless
+    inner join words on words.word = keyless.word
+    inner join scout_claims as ours on ours.n = keyless.n
+    inner join scout_claims as theirs on theirs.n = words.n
+    where ours.person_key <> theirs.person_key and ours.scout_id <> theirs.scout_id
+        and abs(ours.event_date - theirs.event_date) <= %(window)s
+    group by keyless.n, words.n
+    having count(distinct words.word) >= 3
+        and not exists (
+            select 1
+            from claim_keys as our_key
+            inner join claim_keys as their_key on their_key.kind = our_key.kind
+            where our_key.n = keyless.n and their_key.n = words.n
+        )
 ),
 
 found as (
