@@ -15,6 +15,7 @@ class AttributionConfig(AppConfig):
             backfills,
             collection,
             collection_demo,
+            comparing,
             demo_chain,
             fixing,
             jobs,

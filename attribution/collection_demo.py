@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from random import Random
 from typing import Any
 
 from django.db import connection
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from attribution.models import Claim, ClaimStatus, LeadTrips
+from attribution.comparing import group_totals
+from attribution.models import Claim, ClaimComparison, ClaimStatus, DisappearReason, LeadTrips
 from ct4site import demo
 from ct4site.demo import Demo, Line
 from ct4site.models import JobType
@@ -101,7 +105,74 @@ def compare_with_truth(context: Demo) -> Iterable[Line]:
     ]
 
 
+@demo.step(340, gettext_lazy("Compare an invented list of existing claims with ours"))
+def compare_existing(context: Demo) -> Iterable[Line]:
+    """Write a list as the predecessor might have left it and compare it; say what would become of its claims (Q59)."""
+    path = context.folder / "existing_claims.csv"
+    _write_existing(path, context.seed)
+    stats = context.run_job(
+        JobType.CLAIMS_COMPARISON, file=str(path), rejects_dir=str(context.folder / "rejects"), output_dir="demo"
+    ).stats
+    comparison = ClaimComparison.objects.get(pk=stats["comparison_id"])
+    lines: list[Line] = [(_("Claims, in the list, by CT4; of them paid"), None)]
+    for row in group_totals(comparison):
+        told = (
+            f"{row['rows']}, S/ {row['listed']:.2f}, S/ {row['claimed']:.2f}; {row['paid_rows']}, S/ {row['paid']:.2f}"
+        )
+        lines.append((str(row["group"].label) if row["group"] else _("Total"), told))
+    lines.append((_("Why claims would disappear: claims, amount"), None))
+    reasons = comparison.figures["reasons"]
+    lines += [
+        (str(reason.label), f"{reasons[reason]['rows']}, S/ {reasons[reason]['listed']}")
+        for reason in DisappearReason
+        if reason in reasons
+    ]
+    return [*lines, (_("list"), str(path)), (_("report"), stats["reports"][-1])]
+
+
+def _write_existing(path: Path, seed: int) -> None:
+    columns = ("driver_id", "milestone", "amount_expected", "status", "lead_source_pk", "lead_date")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(_existing(Random(seed)))
+
+
+def _existing(chance: Random) -> Iterator[dict[str, Any]]:
+    """Our claims with the predecessor's faults: missing, twice by two leads, wrong amounts, trips counted once per rule."""
+    higher = {1: (5, 35), 5: (25, 100)}
+    reached = set(Claim.objects.values_list("driver_id", "milestone"))
+    for claim in Claim.objects.order_by("driver_id", "milestone"):
+        paid = claim.status == ClaimStatus.PAID
+        row: dict[str, Any] = {
+            "driver_id": claim.driver_id, "milestone": claim.milestone, "amount_expected": claim.amount_expected,
+            "status": "paid" if paid else "generated", "lead_source_pk": claim.lead_source_pk, "lead_date": claim.lead_date,
+        }  # fmt: skip
+        if chance.random() < 0.04:
+            continue
+        if chance.random() < 0.03:
+            yield row | {"amount_expected": claim.amount_expected + 10}
+        elif chance.random() < 0.02:
+            yield row | {"status": "generated" if paid else "paid"}
+        else:
+            yield row
+        if chance.random() < 0.05:
+            later = claim.lead_date + timedelta(days=chance.randint(1, 5))
+            yield row | {"lead_source_pk": f"{claim.lead_source_pk}-2", "lead_date": later, "status": "generated"}
+        milestone, amount = higher.get(claim.milestone, (0, 0))
+        if milestone and (claim.driver_id, milestone) not in reached and chance.random() < 0.25:
+            status = "paid" if chance.random() < 0.2 else "generated"
+            yield row | {"milestone": milestone, "amount_expected": amount, "status": status}
+
+
 def _rows(query: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query)
         return list(cursor.fetchall())
+
+
+demo.look_at(
+    330,
+    gettext_lazy("Comparisons of existing claims with ours, and why each would appear or disappear"),
+    ClaimComparison,
+)

@@ -288,6 +288,15 @@ from attribution.collection_models import (  # noqa: E402
     YangoPayment,
 )
 from attribution.collection_views_models import ClaimInCollection, OverdueBucket, ScoutQuality  # noqa: E402
+from attribution.comparison_models import (  # noqa: E402
+    ClaimComparison,
+    ClaimDifference,
+    ComparedClaim,
+    ComparisonGroup,
+    DisappearReason,
+    ExistingClaim,
+    ExistingClaimList,
+)
 from attribution.settlement_models import (  # noqa: E402
     LineKind,
     LineReason,
@@ -314,12 +323,19 @@ __all__ = [
     "BacklogCategory",
     "BacklogPerson",
     "Claim",
+    "ClaimComparison",
+    "ClaimDifference",
     "ClaimInCollection",
     "ClaimStatus",
+    "ComparedClaim",
+    "ComparisonGroup",
     "ConflictType",
     "Currency",
     "DecisionStatus",
+    "DisappearReason",
     "EventsBackfillEntry",
+    "ExistingClaim",
+    "ExistingClaimList",
     "LeadMilestone",
     "LeadScoutMapping",
     "LeadTrips",

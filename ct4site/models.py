@@ -37,6 +37,7 @@ class JobType(models.TextChoices):
     SCOUT_MAPPING_LOAD = "scout_mapping_load", _("Load of mapped scouts")
     COLLECTION_REFRESH = "collection_refresh", _("Collection refresh")
     SETTLEMENT_CLOSE = "settlement_close", _("Closing of a settlement period")
+    CLAIMS_COMPARISON = "claims_comparison", _("Comparison of claims")
 
 
 # Words for the stored codes of a run's phase; an app adds the phases of its own jobs.

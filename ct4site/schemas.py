@@ -45,6 +45,10 @@ TABLES: dict[str, str] = {
     "settlement_lines": "ops",
     "scout_liquidation_ledger": "ops",
     "scout_statements": "ops",
+    "existing_claim_lists": "ops",
+    "existing_claims": "ops",
+    "claim_comparisons": "ops",
+    "claim_comparison_rows": "ops",
 }
 """Managed table -> schema, for every managed model of ``APPS``; a test compares it with the database."""
 

@@ -7,8 +7,6 @@ each row, and write the rows that are new, with their audit, in one transaction 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +21,10 @@ from ct4site.models import JobType
 from identity import signals
 from identity.jobs import IDENTITY_STATISTICS, refresh_statistics, take_writer_lock
 from identity.models import ConfidenceLevel, SourceTable
-from identity.sources.files import Column, CsvFile, to_text
+from identity.sources.files import Column, CsvFile, one_of, to_moment, to_text
 from identity.sources.reading import FORMATS
 
 # --- values ----------------------------------------------------------------------------------------
-
-_ZONED = re.compile(r"(.*:\d\d(?:\.\d+)?)\s?(Z|UTC|[+-](?:0\d|1[0-5])(?::?[0-5]\d)?)", re.ASCII | re.IGNORECASE)
-
-
-def _to_moment(text: str) -> str:
-    """A point in time; without a zone it is Lima time."""
-    zoned = _ZONED.fullmatch(text)
-    try:
-        return f"{FORMATS['timestamp'].convert(zoned[1] if zoned else text)} {zoned[2] if zoned else 'America/Lima'}"
-    except ValueError:
-        raise ValueError(
-            gettext("not a point in time; write YYYY-MM-DD HH:MM:SS, Lima time, or with a zone such as -05:00")
-        ) from None
 
 
 def _to_object(text: str) -> str:
@@ -61,19 +46,9 @@ def _to_score(text: str) -> str:
     return number
 
 
-def _one_of(words: list[str], spelled: Callable[[str], str]) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        word = spelled(text)
-        if word not in words:
-            raise ValueError(gettext("not one of %(words)s") % {"words": ", ".join(words)})
-        return word
-
-    return convert
-
-
 _to_uuid = FORMATS["uuid"].convert
-_to_confidence = _one_of(ConfidenceLevel.values, str.upper)
-_to_source_table = _one_of(SourceTable.values, lambda text: text.lower().removeprefix("public.").strip())
+_to_confidence = one_of(ConfidenceLevel.values, str.upper)
+_to_source_table = one_of(SourceTable.values, lambda text: text.lower().removeprefix("public.").strip())
 
 
 PERSON_COLUMNS = (
@@ -84,19 +59,19 @@ PERSON_COLUMNS = (
     Column("primary_license", to_text),
     Column("primary_full_name", to_text),
     Column("flags", _to_object),
-    Column("created_at", _to_moment),
-    Column("updated_at", _to_moment),
+    Column("created_at", to_moment),
+    Column("updated_at", to_moment),
 )
 LINK_COLUMNS = (
     Column("person_key", _to_uuid, required=True),
     Column("source_table", _to_source_table, required=True),
     Column("source_pk", to_text, required=True),
-    Column("snapshot_date", _to_moment, required=True),
+    Column("snapshot_date", to_moment, required=True),
     Column("match_rule", to_text, required=True),
     Column("match_score", _to_score, required=True),
     Column("confidence_level", _to_confidence, required=True),
     Column("evidence", _to_object),
-    Column("linked_at", _to_moment),
+    Column("linked_at", to_moment),
 )
 
 # Why a link that can be read is turned away: the column that is to blame, and the reason.

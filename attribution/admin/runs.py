@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from attribution.admin import labels
 from attribution.fixing import STEPS
 from attribution.jobs import LEDGER_COUNTS
-from attribution.models import BacklogCategory
+from attribution.models import BacklogCategory, ClaimDifference, ComparisonGroup, DisappearReason
 from ct4site.admin_base import NOTHING, Section, lima_time, pill
 from ct4site.models import JobType, Run
 from ct4site.run_pages import RunForm, RunPage, register
@@ -395,6 +395,34 @@ register(
             "rejects_file": _("Rejected rows"),
             "ignored_columns": _("Unknown columns, ignored"),
             **AUDIT_WORDS,
+        },
+    ),
+)
+register(
+    JobType.CLAIMS_COMPARISON,
+    RunPage(
+        key_numbers=("compared", "rejected"),
+        words={
+            "read": _("Rows read"),
+            "compared": _("compared"),
+            "rejected": _("rejected"),
+            "rejects_file": _("Rejected rows"),
+            "ignored_columns": _("Unknown columns, ignored"),
+            "list_id": _("List"),
+            "list_is_new": _("The list was not known"),
+            "comparison_id": _("Comparison"),
+            "groups": _("Groups"),
+            **{str(group): words for group, words in ComparisonGroup.choices},
+            "rows": _("claims"),
+            "listed": _("in the list"),
+            "claimed": _("by CT4"),
+            "paid_rows": _("paid claims"),
+            "paid": _("paid amount"),
+            "reasons": _("Reasons to disappear"),
+            **{str(reason): words for reason, words in DisappearReason.choices},
+            "differences": _("Differences"),
+            **{str(what): words for what, words in ClaimDifference.choices},
+            "reports": _("Files of the report"),
         },
     ),
 )

@@ -20,7 +20,7 @@ from psycopg2 import sql
 
 from ct4site.jobs import JobError
 from identity.sources.loading import BATCH, Rejects
-from identity.sources.reading import Header, SourceFileRefused, check_bytes, read_header, records
+from identity.sources.reading import FORMATS, Header, SourceFileRefused, check_bytes, read_header, records
 
 LONGEST_TEXT = 500  # keys are indexed, and an index entry has its limits
 
@@ -30,6 +30,32 @@ def to_text(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         raise ValueError(gettext("longer than %(count)s characters") % {"count": LONGEST_TEXT})
     return text
+
+
+_ZONED = re.compile(r"(.*:\d\d(?:\.\d+)?)\s?(Z|UTC|[+-](?:0\d|1[0-5])(?::?[0-5]\d)?)", re.ASCII | re.IGNORECASE)
+
+
+def to_moment(text: str) -> str:
+    """Return a point in time with its zone, Lima where none is told; raises ``ValueError`` for anything else."""
+    zoned = _ZONED.fullmatch(text)
+    try:
+        return f"{FORMATS['timestamp'].convert(zoned[1] if zoned else text)} {zoned[2] if zoned else 'America/Lima'}"
+    except ValueError:
+        raise ValueError(
+            gettext("not a point in time; write YYYY-MM-DD HH:MM:SS, Lima time, or with a zone such as -05:00")
+        ) from None
+
+
+def one_of(words: list[str], spelled: Callable[[str], str]) -> Callable[[str], str]:
+    """Return what converts a text, once spelled as the words are, to one of them."""
+
+    def convert(text: str) -> str:
+        word = spelled(text)
+        if word not in words:
+            raise ValueError(gettext("not one of %(words)s") % {"words": ", ".join(words)})
+        return word
+
+    return convert
 
 
 @dataclass(frozen=True)

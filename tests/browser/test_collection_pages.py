@@ -7,6 +7,7 @@ from django.db import transaction
 
 from attribution.models import (
     Claim,
+    ClaimComparison,
     PartnerPaymentRule,
     PossibleSamePerson,
     YangoPayment,
@@ -24,8 +25,9 @@ CLAIMS = f"{B}claimincollection/"
 
 
 @pytest.fixture
-def world(superuser):
-    """A driver with three claims, one of them paid, another one not due yet, and a pair that may be one person."""
+def world(superuser, tmp_path, settings):
+    """A driver with three claims, one paid, another driver, a pair that may be one person, a list of existing claims."""
+    settings.REPORTS_ROOT = tmp_path / "reports"
     with transaction.atomic():  # an account and its lead come together
         long = a_recruit(ago(40), trips={0: 1, 3: 6, 9: 20}, name="HUAMAN FLORES ROSA ELENA DEL PILAR")
         a_recruit(ago(5), trips={0: 1})
@@ -33,6 +35,11 @@ def world(superuser):
     for code in (JobType.DRIVERS_INDEX_REFRESH, JobType.COLLECTION_REFRESH):
         jobs.perform(job_code=code, actor="ana.quispe", parameters={}, dry_run=False)
     suspect()
+    existing = tmp_path / "claims of the predecessor in october.csv"
+    lines = ["driver_id,milestone,amount_expected,status", f"{long.driver_id},1,25,paid", f"{long.driver_id},5,100,"]
+    existing.write_text("\n".join([*lines, f"{'f' * 32},25,100,paid", ""]), encoding="utf-8")
+    asked = {"file": str(existing), "rejects_dir": str(tmp_path)}
+    jobs.perform(job_code=JobType.CLAIMS_COMPARISON, actor="ana.quispe", parameters=asked, dry_run=False)
     return superuser
 
 
@@ -45,6 +52,8 @@ def addresses() -> dict[str, str]:
         "payment": f"{B}yangopayment/{YangoPayment.objects.latest('pk').pk}/change/",
         "states": f"{B}paymentstate/",
         "rule": f"{B}partnerpaymentrule/{PartnerPaymentRule.objects.latest('pk').pk}/change/",
+        "comparisons": f"{B}claimcomparison/",
+        "comparison": f"{B}claimcomparison/{ClaimComparison.objects.latest('pk').pk}/change/",
         "pair": f"{B}possiblesameperson/{PossibleSamePerson.objects.latest('pk').pk}/change/",
     }
 
@@ -76,6 +85,21 @@ def test_the_sums_follow_the_list_and_a_claim_is_explained(visit, world):
     page.wait_for_url("**/claim/*/change/**")
     assert page.get_by_text("that begin with the lead of").count() == 1
     assert page.locator("input[type=submit]").count() == 0
+    assert window.complaints == []
+
+
+def test_a_comparison_leads_from_its_totals_to_its_rows_to_a_claim_and_is_handed_out(visit, world):
+    window = visit(world, language="en")
+    page = window.go(f"{B}claimcomparison/")
+    page.get_by_role("link", name="claims of the predecessor").click()
+    page.get_by_role("link", name="Would change").click()
+    page.wait_for_url("**group=changes")
+    assert page.locator("#result_list tbody tr").count() == 1
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download XLSX").click()
+    assert download.value.suggested_filename.endswith(".xlsx")
+    page.locator("#result_list").get_by_role("link", name="HUAMAN FLORES ROSA").click()
+    page.wait_for_url("**/claim/*/change/**")
     assert window.complaints == []
 
 

@@ -1,5 +1,5 @@
-"""Screens of collection: claims with their sums and their story, payments, rules; only rules can be changed."""
+"""Screens of collection: claims with sums and story, comparisons, payments, rules; only rules can be changed."""
 
-from attribution.admin.collection import claims, home, payments, rules
+from attribution.admin.collection import claims, comparisons, home, payments, rules
 
-__all__ = ["claims", "home", "payments", "rules"]
+__all__ = ["claims", "comparisons", "home", "payments", "rules"]
