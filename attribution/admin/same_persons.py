@@ -40,7 +40,7 @@ KINDS: dict[str, Promise] = {
     "phone": gettext_lazy("Similar names; phones equal or one digit apart"),
     "license": gettext_lazy("Similar names; licences equal or one character apart"),
     "plate": gettext_lazy("Similar names; the same plate"),
-    "name": gettext_lazy("One name; no phone, licence or plate is known of both that could tell them apart"),
+    "name": gettext_lazy("One name; of one of the two neither phone nor licence is known"),
 }
 MOST = 20
 
