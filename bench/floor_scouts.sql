@@ -118,15 +118,33 @@ from (
 where found.person_key = ledger.person_key and ledger.attributed_scout_id is null
     and ledger.decision_status <> 'conflict';
 
--- Who may be one human under two scouts.
-create temp table suspected on commit drop as
-select distinct least(ours.person_key, theirs.person_key) as one, greatest(ours.person_key, theirs.person_key) as other
-from observational.scout_events as ours
-inner join observational.scout_events as theirs
-    on left(theirs.phone_norm, 5) = left(ours.phone_norm, 5) and theirs.person_key > ours.person_key
+-- Who may be one human under two scouts: similar names, a phone or licence a slip apart.
+create temp table parts on commit drop as
+with keys as (
+    select events.event_id, events.person_key, events.scout_id, events.event_date, keys.kind, keys.key
+    from observational.scout_events as events
+    cross join lateral (values ('phone', events.phone_norm), ('license', events.license_norm)) as keys (kind, key)
+    where events.kind in ('scouting', 'fleet_migration') and events.scout_id is not null
+        and events.person_key is not null and keys.key is not null
+)
+
+select keys.*, hashtextextended(kind || parts.part, 0) as part
+from keys
+cross join lateral (
+    values ('<' || left(key, 5)), ('>' || right(key, 5)), (left(key, 3) || '-' || right(key, 3))
+) as parts (part);
+
+insert into canon.possible_same_persons (person_a_id, person_b_id, evidence_json)
+select distinct our_event.person_key, their_event.person_key, '{}'::jsonb
+from (select part from parts group by part having count(*) between 2 and 500) as shared
+inner join parts as ours on ours.part = shared.part
+inner join parts as theirs
+    on theirs.part = shared.part and theirs.kind = ours.kind and theirs.person_key > ours.person_key
     and theirs.scout_id <> ours.scout_id and abs(theirs.event_date - ours.event_date) <= 7
-where ours.kind = 'scouting' and theirs.kind = 'scouting'
-    and canon.within_one_edit(ours.phone_norm, theirs.phone_norm);
+inner join observational.lead_events as our_event on our_event.id = ours.event_id
+inner join observational.lead_events as their_event on their_event.id = theirs.event_id
+where canon.within_one_slip(ours.key, theirs.key)
+    and canon.name_likeness(canon.name_tokens(our_event.name_norm), canon.name_tokens(their_event.name_norm)) >= 0.66;
 
 insert into ops.scout_attribution_days (
     metric_date, total_persons, satisfactory_count, missing_count, conflicts_count, open_conflicts_count, backlog,

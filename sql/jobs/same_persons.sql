@@ -20,8 +20,9 @@ analyze scout_claims (n, person_key);
 create temp table claim_accounts on commit drop as
 select
     claims.n, drivers.plate_norm, drivers.name_tokens as tokens,
-    case when not drivers.phone_is_weak then drivers.phone_norm end as phone_norm,
-    case when drivers.license_is_clean then drivers.license_norm end as license_norm
+    -- An account mostly repeats the keys of its registration.
+    case when not drivers.phone_is_weak then nullif(drivers.phone_norm, claims.phone_norm) end as phone_norm,
+    case when drivers.license_is_clean then nullif(drivers.license_norm, claims.license_norm) end as license_norm
 from scout_claims as claims
 inner join canon.identity_links as links
     on links.person_key = claims.person_key and links.source_table = 'drivers' -- 1 claim : n accounts
@@ -30,48 +31,50 @@ create index on claim_accounts (n);
 analyze claim_accounts (n);
 
 create temp table claim_keys on commit drop as
-select claims.n, keys.kind, keys.key
+select claims.n, keys.kind, keys.key, claims.person_key, claims.scout_id, claims.event_date
 from scout_claims as claims
 cross join lateral (values ('phone', claims.phone_norm), ('license', claims.license_norm)) as keys (kind, key)
 where keys.key is not null
-union -- an account mostly repeats its registration
-select accounts.n, keys.kind, keys.key
+union all
+select claims.n, keys.kind, keys.key, claims.person_key, claims.scout_id, claims.event_date
 from claim_accounts as accounts
+inner join scout_claims as claims on claims.n = accounts.n
 cross join lateral (
     values ('phone', accounts.phone_norm), ('license', accounts.license_norm), ('plate', accounts.plate_norm)
 ) as keys (kind, key)
 where keys.key is not null;
 create index on claim_keys (n);
-analyze claim_keys (n, kind);
+analyze claim_keys (n, kind, key);
 
 create temp table claim_parts on commit drop as
-with own_keys as (
-    select counted.*
-    from (select keys.*, count(*) over (partition by keys.kind, keys.key) as claims from claim_keys as keys) as counted
-    where counted.claims <= 30
-),
-
-parts as materialized (
-    select own_keys.n, own_keys.kind, own_keys.key, hashtextextended(own_keys.kind || parts.part, 0) as part
-    from own_keys
-    cross join lateral (
-        values
-        ('<' || left(own_keys.key, 5)), ('>' || right(own_keys.key, 5)),
-        (left(own_keys.key, 3) || '-' || right(own_keys.key, 3))
-    ) as parts (part)
-)
-
-select parts.*, claims.person_key, claims.scout_id, claims.event_date
-from parts
-inner join (
-    select part from parts group by part having count(*) between 2 and 500
-) as shared on shared.part = parts.part
-inner join scout_claims as claims on claims.n = parts.n;
-create index on claim_parts (part);
-analyze claim_parts;
+select keys.*, hashtextextended(keys.kind || parts.part, 0) as part
+from claim_keys as keys
+cross join lateral (
+    values
+    ('<' || left(keys.key, 5)), ('>' || right(keys.key, 5)), (left(keys.key, 3) || '-' || right(keys.key, 3))
+) as parts (part)
+where not exists (
+        select 1
+        from (select kind, key from claim_keys group by kind, key having count(*) > 30) as crowds
+        where crowds.kind = keys.kind and crowds.key = keys.key
+    );
+analyze claim_parts (part);
 
 create temp table suspicions on commit drop as
-with words as materialized (
+with keyless as materialized (
+    select claims.n, claims.person_key, claims.scout_id, claims.event_date, word.word
+    from scout_claims as claims
+    cross join lateral (
+        select unnest(claims.tokens)
+        union -- a registration and its account say mostly the same
+        select unnest(accounts.tokens) from claim_accounts as accounts where accounts.n = claims.n
+    ) as word (word)
+    where not exists (
+            select 1 from claim_keys as keys where keys.n = claims.n and keys.kind in ('phone', 'license')
+        )
+),
+
+words as materialized (
     select names.n, word.word
     from (
         select n, tokens from scout_claims
@@ -79,40 +82,32 @@ with words as materialized (
         select n, tokens from claim_accounts
     ) as names
     cross join lateral unnest(names.tokens) as word (word)
-),
-
-keyless as (
-    select words.n, words.word
-    from words
-    where not exists (
-            select 1 from claim_keys as keys where keys.n = words.n and keys.kind in ('phone', 'license')
-        )
-    group by words.n, words.word -- a registration and its account say mostly the same
+    where word.word in (select keyless.word from keyless)
 ),
 
 -- Pairs of claims that two scouts make on two persons in time, by a key or by three words.
 pairs as materialized (
     select ours.n as ours, theirs.n as theirs, ours.kind
-    from claim_parts as ours
-    inner join claim_parts as theirs on theirs.part = ours.part and theirs.kind = ours.kind and theirs.n > ours.n
+    from (select part from claim_parts group by part having count(*) between 2 and 500) as shared
+    inner join claim_parts as ours on ours.part = shared.part
+    inner join claim_parts as theirs on theirs.part = shared.part and theirs.kind = ours.kind and theirs.n > ours.n
     where ours.person_key <> theirs.person_key and ours.scout_id <> theirs.scout_id
         and abs(ours.event_date - theirs.event_date) <= %(window)s
         and canon.within_one_slip(ours.key, theirs.key)
     union -- two claims may share several parts
-    select keyless.n, words.n, 'name'
-    from keyless
-    inner join words on words.word = keyless.word
-    inner join scout_claims as ours on ours.n = keyless.n
+    select ours.n, theirs.n, 'name'
+    from keyless as ours
+    inner join words on words.word = ours.word
     inner join scout_claims as theirs on theirs.n = words.n
     where ours.person_key <> theirs.person_key and ours.scout_id <> theirs.scout_id
         and abs(ours.event_date - theirs.event_date) <= %(window)s
-    group by keyless.n, words.n
+    group by ours.n, theirs.n
     having count(distinct words.word) >= 3
         and not exists (
             select 1
             from claim_keys as our_key
             inner join claim_keys as their_key on their_key.kind = our_key.kind
-            where our_key.n = keyless.n and their_key.n = words.n
+            where our_key.n = ours.n and their_key.n = theirs.n
         )
 ),
 
