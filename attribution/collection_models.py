@@ -359,7 +359,10 @@ class PersonScout(models.Model):
         ordering = ["person_key"]
         verbose_name = _("scout of a person")
         verbose_name_plural = _("scouts of persons")
-        indexes = [models.Index(fields=["scout_id"], name="person_scout_by_scout")]
+        indexes = [
+            models.Index(fields=["scout_id"], name="person_scout_by_scout"),
+            models.Index(fields=["scout_quality_bucket"], name="person_scout_by_quality"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.person_key} → {self.scout_id or '–'}"

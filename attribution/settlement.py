@@ -15,14 +15,14 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Count, F, QuerySet, Sum, Value
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from psycopg2 import sql
 
 from attribution.collection import derive_leads
-from attribution.settlement_models import PeriodStatus, SettlementLine, SettlementPeriod, StatementItem
+from attribution.settlement_models import PaymentStatus, PeriodStatus, SettlementLine, SettlementPeriod, StatementItem
 from ct4site import audit
 from ct4site.jobs import JobError, RunContext, counted, job, merge_counts, statement
 from ct4site.models import PHASES, AuditEntry, JobType, Run, RunStatus
@@ -58,13 +58,39 @@ class Due:
 
 
 @dataclass(frozen=True)
+class Total:
+    """What the rows of a statement of one status (of a closed period: of one kind) come to, in one currency.
+
+    ``amount`` is what is open, owed less settled; of a closed period what it settled. ``due`` is what closing the open
+    period would write of it.
+    """
+
+    code: str
+    currency: str
+    number: int
+    owed: Decimal
+    settled: Decimal
+    amount: Decimal
+    due: Decimal
+
+
+@dataclass(frozen=True)
 class Statement:
-    """Everything of a scout as it stands. ``sums``: by currency ``owed``, ``settled``, ``due``, ``blocked``."""
+    """Everything of a scout as it stands, or what a closed period settled for it."""
 
     scout_id: int
-    period: SettlementPeriod | None
-    rows: list[StatementItem]
-    sums: dict[str, dict[str, Decimal]]
+    rows: QuerySet[Any]
+    totals: list[Total]
+
+    @property
+    def sums(self) -> dict[str, dict[str, Decimal]]:
+        """By currency ``owed``, ``settled``, ``due``, ``blocked``."""
+        sums: dict[str, dict[str, Decimal]] = {}
+        for total in self.totals:
+            blocked = total.amount if total.code == PaymentStatus.BLOCKED else Decimal("0.00")
+            parts = {"owed": total.owed, "settled": total.settled, "due": total.due, "blocked": blocked}
+            merge_counts(sums.setdefault(total.currency, {}), parts)
+        return sums
 
 
 # --- reading ----------------------------------------------------------------------------------------
@@ -97,13 +123,18 @@ def due() -> Due:
     As of the last refresh or closing; a closing refreshes first. Give the fingerprint to the job (parameter ``expected``)
     and it closes only if this is still what is due. The rows: ``StatementItem`` with a ``due_amount`` that is not 0.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_DUE)
-        scouts = [DueOfScout(*row) for row in cursor.fetchall()]
+    scouts = due_of_scouts()
     amounts: dict[str, Decimal] = {}
     for part in scouts:
         amounts[part.currency] = amounts.get(part.currency, Decimal("0.00")) + part.amount
     return Due(open_settlement_period(), scouts, amounts, _fingerprint(_STATED))
+
+
+def due_of_scouts() -> list[DueOfScout]:
+    """Return what closing the open period would write for each scout and currency, as of the last refresh or closing."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE)
+        return [DueOfScout(*row) for row in cursor.fetchall()]
 
 
 def _fingerprint(parts: Mapping[str, sql.Composable]) -> str:
@@ -116,16 +147,30 @@ def statement_of(scout_id: int) -> Statement:
     """Return how everything stands that a scout is owed or was settled (6.13): one row per item, and one per person who
     has reached nothing yet; by name, then milestone. As of the last refresh or closing.
 
-    Costs the scout's own rows. What one closed period wrote is ``period_lines``.
+    Costs one look over the scout's own rows; the rows are not read yet. What one closed period wrote is
+    ``closed_statement_of``.
     """
-    rows = list(StatementItem.objects.filter(scout_id=scout_id))
-    sums: dict[str, dict[str, Decimal]] = {}
-    for row in rows:
-        blocked = row.owed_amount - row.settled_amount if row.block_reason else Decimal("0.00")
-        parts = {"owed": row.owed_amount, "settled": row.settled_amount, "due": row.due_amount, "blocked": blocked}
-        if row.milestone_type is not None:
-            merge_counts(sums.setdefault(row.currency, {}), parts)
-    return Statement(scout_id, open_settlement_period(), rows, sums)
+    rows = StatementItem.objects.filter(scout_id=scout_id).order_by(*(StatementItem._meta.ordering or ()))
+    sums = {
+        "number": Count("pk"), "owed": Sum("owed_amount"), "settled": Sum("settled_amount"),
+        "amount": Sum(F("owed_amount") - F("settled_amount")), "due": Sum("due_amount"),
+    }  # fmt: skip
+    return Statement(scout_id, rows, _totals(rows, "payment_status", sums))
+
+
+def closed_statement_of(scout_id: int, period_id: int) -> Statement:
+    """Return what a closed period settled for a scout: its frozen lines, by name, then milestone, as they were written."""
+    rows = period_lines(period_id=period_id, scout_id=scout_id)
+    sums = {
+        "number": Count("pk"), "owed": Sum("owed_amount"), "settled": Sum("settled_before"), "amount": Sum("amount"),
+        "due": Value(Decimal("0.00")),
+    }  # fmt: skip
+    return Statement(scout_id, rows, _totals(rows, "kind", sums))
+
+
+def _totals(rows: QuerySet[Any], code: str, sums: Mapping[str, Any]) -> list[Total]:
+    counted = rows.order_by().values_list(code, "currency").annotate(**sums).order_by(code, "currency")
+    return [Total(*row) for row in counted]
 
 
 def period_lines(*, period_id: int, scout_id: int | None = None) -> QuerySet[SettlementLine]:
@@ -133,7 +178,9 @@ def period_lines(*, period_id: int, scout_id: int | None = None) -> QuerySet[Set
     lines = SettlementLine.objects.filter(period_id=period_id).select_related("person", "rule")
     if scout_id is not None:
         lines = lines.filter(scout_id=scout_id)
-    return lines.order_by("scout_id", "person_id", "origin_tag", "milestone_type", "milestone_value", "currency")
+    return lines.order_by(
+        "scout_id", "person__primary_full_name", "person_id", "origin_tag", "milestone_type", "milestone_value", "id"
+    )
 
 
 # --- periods ----------------------------------------------------------------------------------------

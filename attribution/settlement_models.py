@@ -191,7 +191,9 @@ class SettlementLine(ScoutItem):
     """
 
     id = models.BigAutoField(primary_key=True)
-    period = models.ForeignKey(SettlementPeriod, models.PROTECT, verbose_name=_("period"), related_name="lines")
+    period = models.ForeignKey(
+        SettlementPeriod, models.PROTECT, db_index=False, verbose_name=_("period"), related_name="lines"
+    )
     run = models.ForeignKey(
         Run, models.DO_NOTHING, null=True, db_constraint=False, verbose_name=_("run"), related_name="+"
     )
@@ -235,6 +237,12 @@ class SettlementLine(ScoutItem):
         indexes = [
             models.Index(fields=["scout_id", "payment_item_key"], name="line_by_scout"),
             models.Index(fields=["payment_item_key", "-id"], name="line_by_item"),
+            # Of lists, the newest first.
+            models.Index(fields=["scout_id", "-id"], name="line_by_scout_newest"),
+            models.Index(fields=["period", "-id"], name="line_by_period"),
+            models.Index(fields=["period", "scout_id", "-id"], name="line_by_period_and_scout"),
+            models.Index(fields=["-id"], name="line_adjusts", condition=Q(kind=LineKind.ADJUSTMENT)),
+            models.Index(fields=["driver_id"], name="line_by_driver"),
         ]
 
 
@@ -296,6 +304,8 @@ class StatementItem(models.Model):
                 fields=["block_reason", "scout_id"], name="statement_blocked", condition=Q(block_reason__isnull=False)
             ),
             models.Index(fields=["scout_id", "currency"], name="statement_due", condition=~Q(due_amount=0)),
+            models.Index(fields=["scout_id"], name="statement_taken_back", condition=Q(due_amount__lt=0)),
+            models.Index(fields=["driver_id"], name="statement_by_driver"),
         ]
 
     def __str__(self) -> str:

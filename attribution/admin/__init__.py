@@ -1,4 +1,4 @@
-"""Screens of attribution: ledger, conflicts, backlog, scouts, audits, collection, and what they add elsewhere.
+"""Screens of attribution: ledger, conflicts, backlog, scouts, audits, collection, settlement, and additions elsewhere.
 
 All are read-only but the rules of payment.
 """
@@ -14,6 +14,7 @@ from attribution.admin import (
     runs,
     same_persons,
     scouts,
+    settlement,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "runs",
     "same_persons",
     "scouts",
+    "settlement",
 ]

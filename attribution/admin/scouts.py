@@ -77,6 +77,7 @@ class ScoutAdmin(ScoutNamesMixin, SearchMixin, ReadOnlyAdmin):
         "state",
         "persons",
         "conflicts",
+        "statement",
         "created_at",
         "updated_at",
     )
@@ -117,6 +118,11 @@ class ScoutAdmin(ScoutNamesMixin, SearchMixin, ReadOnlyAdmin):
     def conflicts(self, scout: Scout) -> SafeString | str:
         number = self._completed(scout).conflict_count
         return _listed(ScoutConflict, scout, number)
+
+    @admin.display(description=gettext_lazy("statement"))
+    def statement(self, scout: Scout) -> SafeString:
+        address = reverse("admin:attribution_statement")
+        return format_html('<a href="{}?scout={}">{}</a>', address, scout.pk, _("What the scout is owed, and why"))
 
     def _completed(self, scout: Scout) -> Any:
         if not hasattr(scout, "person_count"):

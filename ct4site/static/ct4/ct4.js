@@ -52,4 +52,6 @@
         frame.setAttribute("role", "region");
         frame.setAttribute("aria-label", document.querySelector("h1")?.textContent ?? "");
     });
+
+    document.querySelector("[data-print]")?.addEventListener("click", () => window.print());
 }
