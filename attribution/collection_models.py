@@ -222,6 +222,7 @@ class YangoPayment(models.Model):
         indexes = [
             models.Index(fields=["source_pk", "milestone_value", "-id"], name="payment_by_place"),
             models.Index(fields=["payment_key"], name="payment_by_key"),
+            models.Index(fields=["match_rule", "-id"], name="payment_by_match"),
         ]
 
     def __str__(self) -> str:
@@ -260,6 +261,7 @@ class PaymentState(models.Model):
             ),
             models.Index(fields=["person_key"], name="payment_state_by_person", condition=Q(is_paid=True)),
             models.Index(fields=["ledger_id"], name="payment_state_by_ledger"),
+            models.Index(fields=["identity_status", "-ledger_id"], name="payment_state_by_identity"),
         ]
 
     def __str__(self) -> str:

@@ -294,9 +294,9 @@ def test_the_printed_statement_has_all_rows_and_sums_without_any_navigation(view
     body, text = page.content.decode(), text_of(viewer, f"{PRINT}?scout=7")
     assert "<nav" not in body and "<script>" not in body and "style=" not in body
     assert body.count("<tr>") + body.count('<tr class="total">') == 2 + 4 + 1 + 9
-    assert "7 · ROJAS ANA: how everything stands" in text
+    assert "Statement of 7 · ROJAS ANA" in text
     assert "All 9 S/ 85.00 S/ 65.00 S/ 20.00" in text
-    assert f"settled in {world.closed.name}" in text_of(viewer, f"{PRINT}?scout=7&period={world.closed.pk}")
+    assert f"Statement of 7 · ROJAS ANA, {world.closed.name}" in text_of(viewer, f"{PRINT}?scout=7&period={world.closed.pk}")
 
 
 def test_a_very_long_print_says_that_it_stops(viewer, monkeypatch):  # noqa: F811
@@ -321,14 +321,14 @@ def test_the_workbook_has_every_row_as_numbers_and_dates_and_no_formula(viewer):
     cells = [dict(zip(head, row, strict=True)) for row in found]
     assert len(cells) == StatementItem.objects.filter(scout_id=7).count() == 9
     (settled,) = [row for row in cells if (row["Person"], row["Milestone"]) == (str(world.settled.person), "5 trips")]
-    assert (settled["Name"], settled["Owed"], settled["Settled"], settled["Open"]) == (
+    assert (settled["Name"], settled["Owed"], settled["Settled"], settled["To settle"]) == (
         '=HYPERLINK("http://x")',
         25,
         25,
         0,
     )
     assert settled["Reached"].date() == ago(40) and settled["Driver"] == world.settled.driver_id
-    assert sum(row["Open"] for row in cells) == 20
+    assert sum(row["To settle"] for row in cells) == 20
     assert sum(row[5] for row in sheets["Sums"][1:]) == 20
     book = openpyxl.load_workbook(io.BytesIO(viewer.get(XLSX, {"scout": 7}).content))
     assert {cell.data_type for row in book["Statement"].iter_rows() for cell in row} <= {"s", "n", "d", "inlineStr"}

@@ -85,11 +85,22 @@ class DueFilter(admin.SimpleListFilter):
 class ItemScreen(ScoutNamesMixin, ClaimSearchMixin, ReadOnlyAdmin):
     """What the lists of items and of lines show alike."""
 
+    change_form_template = "admin/attribution/settlement_item.html"
     person_column = "person"
     sortable_by: ClassVar[tuple[str, ...] | None] = ()
 
     def scouts_of(self, item: Any) -> list[Any]:
         return [item.scout_id, item.current_scout_id]
+
+    def who(self, item: Any) -> str:
+        """Return the name of the person an item is of."""
+        raise NotImplementedError
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        found = super().get_object(request, object_id, from_field)
+        if found is not None:
+            found.heading = f"{self.who(found)} · {words.milestone(found)}"
+        return found
 
     @admin.display(description=gettext_lazy("scout"))
     def scout(self, item: Any) -> SafeString | str:
@@ -172,7 +183,7 @@ class StatementItemAdmin(ItemScreen):
     def settled(self, item: StatementItem) -> str:
         return labels.money(item.settled_amount, item.currency)
 
-    @admin.display(description=gettext_lazy("open"))
+    @admin.display(description=gettext_lazy("to settle"))
     def open_amount(self, item: StatementItem) -> str:
         return labels.money(item.owed_amount - item.settled_amount, item.currency)
 

@@ -94,9 +94,7 @@ class Account:
     @property
     def title(self) -> str:
         values = {"scout": self.scout, "period": self.closed.name if self.closed else ""}
-        return (
-            _("%(scout)s: settled in %(period)s") if self.closed else _("%(scout)s: how everything stands")
-        ) % values
+        return (_("Statement of %(scout)s, %(period)s") if self.closed else _("Statement of %(scout)s")) % values
 
     @property
     def open(self) -> SettlementPeriod | None:
@@ -107,7 +105,7 @@ class Account:
         """The headings of the three amounts."""
         if self.closed:
             return [_("Owed"), _("Settled before"), _("Settled in the period")]
-        return [_("Owed"), _("Settled"), _("Open")]
+        return [_("Owed"), _("Settled"), _("To settle")]
 
     @property
     def choices(self) -> list[tuple[str, str]]:
@@ -152,9 +150,12 @@ class Account:
                 words.kind(item), item.get_kind_display(), words.reason(item, names), item.owed_amount, item.settled_before,
                 item.amount,
             )  # fmt: skip
+        status = item.get_payment_status_display()
+        if item.line_kind == LineKind.ADJUSTMENT:
+            status = f"{status} · {item.get_line_kind_display()}"
         return Row(
             item, item.person_name or str(item.person_id), words.why(item, names), words.milestone(item), words.status(item),
-            item.get_payment_status_display(), words.standing(item, names, periods, self.open is not None),
+            status, words.standing(item, names, periods, self.open is not None),
             item.owed_amount, item.settled_amount, item.owed_amount - item.settled_amount,
         )  # fmt: skip
 
