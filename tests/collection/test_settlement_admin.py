@@ -18,14 +18,18 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from attribution import settlement
+from attribution.admin import labels
+from attribution.admin.collection import filters
 from attribution.admin.settlement import items, statement, words
 from attribution.admin.settlement.home import settlement as panel
 from attribution.models import (
+    ClaimInCollection,
     LineReason,
     PaymentStatus,
     PersonScout,
     ScoutPayment,
     ScoutPaymentRule,
+    ScoutQuality,
     SettlementLine,
     SettlementPeriod,
     StatementItem,
@@ -191,7 +195,7 @@ def test_a_statement_says_of_each_person_why_it_is_the_scouts_how_it_stands_and_
     block = BLOCKS["POSSIBLE_SAME_PERSON"]
     with translation.override("en"):
         held = f"{block.reason} {block.remedy}"
-        payable = words.attribution_labels.day(ago(12) + dt.timedelta(days=7))
+        payable = labels.day(ago(12) + dt.timedelta(days=7))
     why, status, note, *amounts = found[world.settled.person, "5 trips"]
     assert why.startswith("The newest registration of the person names the scout")
     assert (status, note, amounts) == (
@@ -296,7 +300,9 @@ def test_the_printed_statement_has_all_rows_and_sums_without_any_navigation(view
     assert body.count("<tr>") + body.count('<tr class="total">') == 2 + 4 + 1 + 9
     assert "Statement of 7 · ROJAS ANA" in text
     assert "All 9 S/ 85.00 S/ 65.00 S/ 20.00" in text
-    assert f"Statement of 7 · ROJAS ANA, {world.closed.name}" in text_of(viewer, f"{PRINT}?scout=7&period={world.closed.pk}")
+    assert f"Statement of 7 · ROJAS ANA, {world.closed.name}" in text_of(
+        viewer, f"{PRINT}?scout=7&period={world.closed.pk}"
+    )
 
 
 def test_a_very_long_print_says_that_it_stops(viewer, monkeypatch):  # noqa: F811
@@ -420,7 +426,7 @@ def test_the_page_of_a_line_says_where_it_comes_from_and_what_became_of_it(viewe
     first, back = SettlementLine.objects.filter(person_id=world.lost.person, scout_id=7).order_by("id")
     text = text_of(viewer, page_of(first))
     with translation.override("en"):
-        reached, lead = (words.attribution_labels.day(ago(40)) for _time in range(2))
+        reached, lead = (labels.day(ago(40)) for _time in range(2))
     assert f"reached 1 trip on {reached}, within the 7 days that begin with the lead of {lead}." in text
     assert "By the rule valid on the day of that lead a scout gets S/ 20.00 for it, once per person." in text
     assert f"The closing of the period {world.closed.name} settled S/ +20.00 for it." in text
@@ -603,9 +609,6 @@ def test_a_page_takes_at_most_ten_statements_however_many_rows_there_are(viewer,
 
 
 def test_the_filter_of_claims_by_scout_quality_agrees_with_the_rows_whether_few_or_many(viewer, monkeypatch):  # noqa: F811
-    from attribution.admin.collection import filters
-    from attribution.models import ClaimInCollection, ScoutQuality
-
     a_world()
     belongs_to(a_recruit_of(None, {0: 1}).person, None)
     collect()

@@ -251,7 +251,7 @@ class StatementItemAdmin(ItemScreen):
         address = reverse("admin:attribution_statement")
         if len(found) == 1:
             return HttpResponseRedirect(f"{address}?{_query(scout=found[0].pk, period=request.GET.get('period', ''))}")
-        rows = [(_statement_link(scout.pk, f"{scout.pk} · {scout.scout_name_normalized}"),) for scout in found]
+        rows = [(statement_link(scout.pk, label=f"{scout.pk} · {scout.scout_name_normalized}"),) for scout in found]
         section = Section(title=_("Scouts that the text may mean"), columns=[_("Scout")], rows=rows)
         return self._page(
             request, _("Statement of a scout"), typed=typed, sections=[section], known=statement.newest_periods()
@@ -337,14 +337,11 @@ def _query(**parts: Any) -> str:
     return urlencode({name: part for name, part in parts.items() if part not in ("", None)})
 
 
-def _statement_link(scout: int, label: Any, period: int | None = None) -> SafeString:
-    address = reverse("admin:attribution_statement")
-    return format_html('<a href="{}?{}">{}</a>', address, _query(scout=scout, period=period), label)
-
-
-def statement_link(scout: int, period: int | None = None) -> SafeString:
+def statement_link(scout: int, period: int | None = None, label: Any = None) -> SafeString:
     """Return the link to a scout's statement, of a closed period if told."""
-    return _statement_link(scout, _("Statement"), period)
+    address = reverse("admin:attribution_statement")
+    query = _query(scout=scout, period=period)
+    return format_html('<a href="{}?{}">{}</a>', address, query, _("Statement") if label is None else label)
 
 
 def _as_of(account: statement.Account) -> SafeString | str:

@@ -210,6 +210,7 @@ def periods_by_number(numbers: Iterable[int | None], known: Periods | None = Non
 
 
 def key(text: object) -> SafeString:
+    """Return a key or a digest in the face of keys."""
     return format_html('<span class="key">{}</span>', text)
 
 
