@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('attribution', '0006_collection_views'),
+        ('attribution', '0007_claim_comparisons'),
         ('ct4site', '0006_settlement_job'),
         ('identity', '0003_driver_search_indexes'),
     ]
