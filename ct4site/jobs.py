@@ -31,6 +31,8 @@ from ct4site.models import JobType, Run, RunStatus
 
 logger = logging.getLogger("ct4.jobs")
 
+# Rows from which on a chunk is worth a transaction of its own beside another connection's.
+SMALL_CHUNK = 1000
 MAX_ATTEMPTS = 5
 QUEUED_PATH = "ct4site.jobs.run_queued"
 
@@ -607,18 +609,28 @@ class _Pipeline:
 
 
 def _chunk_ends(table: str, position: int) -> list[int]:
-    """Last ``seq`` of every chunk after a position: chunk size rows, extended so that no group is cut."""
+    """Last ``seq`` of every chunk after a position, extended so that no group is cut.
+
+    A chunk has the configured number of rows; fewer where a short plan would leave a connection without work.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             sql.SQL(
                 """
                 select max(seq)
                 from (select seq, min(seq) over (partition by group_no) as starts from {table} where seq > %(position)s) as rows
-                group by (starts - 1) / %(size)s
+                group by
+                    (starts - 1)
+                    / least(%(size)s, greatest(%(least)s, (select count(*) / %(pieces)s from {table} where seq > %(position)s)))
                 order by 1
                 """
             ).format(table=sql.Identifier("ops", table)),
-            {"position": position, "size": settings.CHUNK_SIZE},
+            {
+                "position": position,
+                "size": settings.CHUNK_SIZE,
+                "least": SMALL_CHUNK,
+                "pieces": 2 * settings.APPLY_CONNECTIONS,
+            },
         )
         return [row[0] for row in cursor.fetchall()]
 
