@@ -109,4 +109,55 @@ from observational.cabinet_achievements as achieved
 left join (
     select driver_id, milestone_value from ops.yango_payment_states where is_newest_paid group by driver_id, milestone_value
 ) as paid on paid.driver_id = achieved.driver_id and paid.milestone_value = achieved.milestone_value
-on conflict do nothing
+on conflict do nothing;
+
+insert into ops.settlement_items (
+    person_key, driver_id, origin_tag, milestone_type, milestone_value, source_table, source_pk, lead_date, achieved_date,
+    payable_date, window_days, rule_id, amount, currency
+)
+select distinct on (reached.person_key, reached.origin_tag, reached.milestone_type, reached.milestone_trips) reached.*
+from (
+    select
+        leads.person_key, leads.driver_id, rules.origin_tag, rules.milestone_type, rules.milestone_trips,
+        leads.source_table, leads.source_pk, leads.lead_date, milestones.achieved_date,
+        milestones.achieved_date + rules.window_days, rules.window_days, rules.rule_id, rules.amount, rules.currency
+    from observational.lead_milestones as milestones
+    inner join ops.payment_rules as rules
+        on rules.rule_scope = 'scout' and rules.milestone_type = 'trips' and rules.window_days = milestones.window_days
+        and rules.milestone_trips = milestones.milestone_trips
+        and (rules.origin_tag = 'fleet_migration') = (milestones.source_table = 'module_ct_migrations')
+    inner join observational.lead_trips as leads
+        on leads.source_table = milestones.source_table and leads.source_pk = milestones.source_pk
+        and leads.lead_date >= rules.valid_from and (rules.valid_to is null or leads.lead_date <= rules.valid_to)
+    where leads.person_key is not null and leads.driver_id is not null
+    union all
+    select
+        leads.person_key, leads.driver_id, rules.origin_tag, rules.milestone_type, rules.milestone_trips,
+        leads.source_table, leads.source_pk, leads.lead_date, leads.first_connection_date,
+        leads.first_connection_date + rules.window_days, rules.window_days, rules.rule_id, rules.amount, rules.currency
+    from observational.lead_trips as leads
+    inner join ops.payment_rules as rules
+        on rules.rule_scope = 'scout' and rules.milestone_type = 'connection'
+        and (rules.origin_tag = 'fleet_migration') = (leads.source_table = 'module_ct_migrations')
+        and leads.first_connection_date < leads.lead_date + rules.window_days
+        and leads.lead_date >= rules.valid_from and (rules.valid_to is null or leads.lead_date <= rules.valid_to)
+    where leads.person_key is not null and leads.driver_id is not null
+) as reached
+order by
+    reached.person_key, reached.origin_tag, reached.milestone_type, reached.milestone_trips, reached.lead_date,
+    reached.source_pk;
+analyze ops.settlement_items;
+analyze ops.person_scouts;
+
+insert into ops.scout_statements (
+    payment_item_key, currency, scout_id, person_key, person_name, driver_id, origin_tag, milestone_type, milestone_value,
+    source_table, source_pk, lead_date, achieved_date, payable_date, rule_id, owed_amount, settled_amount, due_amount,
+    payment_status, block_reason, current_scout_id, scout_quality_bucket, scout_source_table, scout_source_pk,
+    attribution_date, ledger_rule, ledger_source, line_kind, line_reason, last_period_id
+)
+select
+    payment_item_key, currency, scout_id, person_key, person_name, driver_id, origin_tag, milestone_type, milestone_value,
+    source_table, source_pk, lead_date, achieved_date, payable_date, rule_id, owed_amount, settled_amount, due_amount,
+    payment_status, block_reason, current_scout_id, scout_quality_bucket, scout_source_table, scout_source_pk,
+    attribution_date, ledger_rule, ledger_source, line_kind, line_reason, last_period_id
+from ops.v_scout_statement

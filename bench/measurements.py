@@ -9,14 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from django.conf import settings
 
-from bench import databases, floor, quality, rival, worlds
+from bench import databases, floor, pages, quality, rival, worlds
 from bench.report import Report, say, seconds
 from ct4site.models import JobType
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -36,6 +39,7 @@ class Bench:
         settings.REPORTS_ROOT = folder / "reports"  # not among the user's own
         self.small_seconds = self.small_orphan_seconds = self.small_scout_seconds = 0.0
         self.small_memory = 0
+        self.main_pages: dict[str, tuple[float, int]] = {}
 
     def run(self) -> None:
         self._prepare_main()
@@ -76,24 +80,32 @@ class Bench:
         self.report.show("drivers index, first refresh", seconds(first))
         self.report.show("drivers index, second refresh", seconds(self._refresh()))
 
-    def _identity_over_floor(self) -> float:
-        """Alternate the product and the floor on copies of one database; return the median of the product."""
+    def _alternate(
+        self, what: str, template: str, work: Callable[[], float], result: Callable[[], T], *floors: str
+    ) -> tuple[float, list[float], T, T]:
+        """Run a job and its floors in turn on copies of one database.
+
+        Returns the median seconds of the job and of every floor, and what the job and the first floor came to.
+        """
         ours: list[float] = []
-        floors: list[float] = []
-        leanest: list[float] = []
+        times: dict[str, list[float]] = {name: [] for name in floors}
         for number in range(1, self.options.repetitions + 1):
-            say(f"identity run over its floor, {number} of {self.options.repetitions}")
-            databases.start_from(databases.MAIN)
-            floors.append(timed(floor.run))
-            floor_links = quality.stored_links()
-            databases.start_from(databases.MAIN)
-            leanest.append(timed(lambda: floor.run(floor.LEANEST)))
-            databases.start_from(databases.MAIN)
-            ours.append(self._match())
-        our_links = quality.stored_links()
-        first, least = statistics.median(ours), statistics.median(floors)
+            say(f"{what} over its floor, {number} of {self.options.repetitions}")
+            for name in floors:
+                databases.start_from(template)
+                times[name].append(timed(partial(floor.run, name)))
+                if name == floors[0]:
+                    floor_result = result()
+            databases.start_from(template)
+            ours.append(work())
+        return statistics.median(ours), [statistics.median(times[name]) for name in floors], result(), floor_result
+
+    def _identity_over_floor(self) -> float:
+        """Return the median of the product."""
+        first, (least, lean), our_links, floor_links = self._alternate(
+            "identity run", databases.MAIN, self._match, quality.stored_links, floor.FLOOR, floor.LEANEST
+        )
         self.report.at_most("identity run over floor", first / least, 1.5, seconds(first), seconds(least))
-        lean = statistics.median(leanest)
         self.report.show("identity run over shared tables", seconds(first), seconds(lean), f"{first / lean:.2f}")
         same = sum(floor_links.get(key) == driver for key, driver in our_links.items())
         share, links = same / max(1, len(our_links)), (str(len(our_links)), str(len(floor_links)))
@@ -101,24 +113,18 @@ class Bench:
         return first
 
     def _orphans_over_floor(self) -> None:
-        """Alternate the orphan job and its floor on copies of a decided world, of whose leads 5 % as many are orphans."""
+        """On a decided world, of whose leads 5 % as many are orphans."""
         self._prepare_orphans(self.options.leads)
-        ours: list[float] = []
-        floors: list[float] = []
-        for number in range(1, self.options.repetitions + 1):
-            say(f"orphan job over its floor, {number} of {self.options.repetitions}")
-            databases.start_from(databases.ORPHANS)
-            floors.append(timed(lambda: floor.run(floor.ORPHANS)))
-            floor_repairs = quality.repaired_drivers()
-            databases.start_from(databases.ORPHANS)
-            ours.append(self._fix())
-        our_repairs = quality.repaired_drivers()
-        first, least = statistics.median(ours), statistics.median(floors)
+        first, (least,), our_repairs, floor_repairs = self._alternate(
+            "orphan job", databases.ORPHANS, self._fix, quality.repaired_drivers, floor.ORPHANS
+        )
         self.report.at_most("orphan job over floor", first / least, 2, seconds(first), seconds(least))
-        counts = (str(len(our_repairs)), str(len(floor_repairs)))
-        share = len(our_repairs & floor_repairs) / max(1, len(our_repairs | floor_repairs))
-        self.report.at_least("repairs the floor makes too", share, 0.95, *counts, "{:.3f}")
+        self._same_as_floor("repairs the floor makes too", our_repairs, floor_repairs)
         self.report.show("orphan job, nothing new", seconds(self._fix()))
+
+    def _same_as_floor(self, name: str, ours: set[Any], floors: set[Any]) -> None:
+        share = len(ours & floors) / max(1, len(ours | floors))
+        self.report.at_least(name, share, 0.95, str(len(ours)), str(len(floors)), "{:.3f}")
 
     def _fix(self) -> float:
         return timed(lambda: worlds.perform(JobType.ORPHANS_FIX))
@@ -139,19 +145,11 @@ class Bench:
         return statistics.median(times)
 
     def _scouts_over_floor(self) -> None:
-        """Alternate the refresh of attribution and its floor, on the same leads and half as many registrations."""
+        """On the same leads and half as many registrations."""
         self._prepare_scouts(self.options.leads)
-        ours: list[float] = []
-        floors: list[float] = []
-        for number in range(1, self.options.repetitions + 1):
-            say(f"refresh of attribution over its floor, {number} of {self.options.repetitions}")
-            databases.start_from(databases.SCOUTS)
-            floors.append(timed(lambda: floor.run(floor.SCOUTS)))
-            floor_scouts = quality.scouts()
-            databases.start_from(databases.SCOUTS)
-            ours.append(self._attribute())
-        our_scouts = quality.scouts()
-        first, least = statistics.median(ours), statistics.median(floors)
+        first, (least,), our_scouts, floor_scouts = self._alternate(
+            "refresh of attribution", databases.SCOUTS, self._attribute, quality.scouts, floor.SCOUTS
+        )
         self.report.at_most("refresh of attribution over floor", first / least, 2, seconds(first), seconds(least))
         same = sum(floor_scouts.get(record) == scout for record, scout in our_scouts.items())
         counts = (str(len(our_scouts)), str(len(floor_scouts)))
@@ -167,27 +165,41 @@ class Bench:
         self.report.show("the same, of all that is true", f"{score.recall_of_all:.4f}")
 
     def _collection_over_floor(self) -> None:
-        """Alternate the refresh of collection and its floor: two accounts per lead, ten days each."""
-        worlds.add_collection(2 * self.options.leads)
-        worlds.settle()
-        databases.keep_as(databases.COLLECTION)
-        ours: list[float] = []
-        floors: list[float] = []
-        for number in range(1, self.options.repetitions + 1):
-            say(f"refresh of collection over its floor, {number} of {self.options.repetitions}")
-            databases.start_from(databases.COLLECTION)
-            floors.append(timed(lambda: floor.run(floor.COLLECTION)))
-            floor_claims = quality.claims()
-            databases.start_from(databases.COLLECTION)
-            ours.append(self._collect())
-        our_claims = quality.claims()
-        first, least = statistics.median(ours), statistics.median(floors)
+        """Two accounts per lead, ten days each; then the pages that show it."""
+        self._prepare_collection(self.options.leads)
+        first, (least,), our_claims, floor_claims = self._alternate(
+            "refresh of collection", databases.COLLECTION, self._collect, quality.claims, floor.COLLECTION
+        )
         self.report.at_most("refresh of collection over floor", first / least, 2, seconds(first), seconds(least))
-        counts = (str(len(our_claims)), str(len(floor_claims)))
-        share = len(our_claims & floor_claims) / max(1, len(our_claims | floor_claims))
-        self.report.at_least("claims the floor makes too", share, 0.95, *counts, "{:.3f}")
+        self._same_as_floor("claims the floor makes too", our_claims, floor_claims)
         again = statistics.median(self._collect() for _number in range(self.options.repetitions))
         self.report.show("refresh of collection, nothing new", seconds(again), seconds(first))
+        self.main_pages = self._pages()
+
+    def _prepare_collection(self, leads: int) -> None:
+        """Add accounts, days and payments to the present, attributed world and keep it as a template."""
+        worlds.add_collection(2 * leads)
+        worlds.settle()
+        databases.keep_as(databases.COLLECTION)
+
+    def _pages(self) -> dict[str, tuple[float, int]]:
+        """Settle what is due in the present world, then measure the pages."""
+        worlds.settle_scouts()
+        worlds.settle()
+        return pages.measure()
+
+    def _pages_over_tenth(self) -> None:
+        """Measure the pages with a tenth of the data, and compare."""
+        databases.start_from(databases.SCOUTS)
+        self._attribute()
+        self._prepare_collection(self.options.small)
+        self._collect()
+        say("pages of collection and settlement")
+        for name, (small, _statements) in self._pages().items():
+            main = self.main_pages[name][0]
+            self.report.at_most(f"page over a tenth: {name}", main / small, 1.5, seconds(main), seconds(small))
+        most = max(statements for _seconds, statements in self.main_pages.values())
+        self.report.at_most("statements of a page", most, 10, form="{:.0f}")
 
     def _collect(self) -> float:
         return timed(lambda: worlds.perform(JobType.COLLECTION_REFRESH))
@@ -248,6 +260,7 @@ class Bench:
         self._beside_splink()
         self.small_orphan_seconds = self._orphan_seconds(self.options.small)
         self.small_scout_seconds = self._scout_seconds(self.options.small)
+        self._pages_over_tenth()
 
     def _beside_splink(self) -> None:
         truth = worlds.truth(self.small)

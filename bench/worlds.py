@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Mapping
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
+from django.utils import timezone
 
+from attribution.settlement import open_period
 from ct4site import jobs
 from ct4site.models import JobType, RunStatus
 from identity.demo import generate
@@ -104,6 +107,13 @@ def add_registrations(count: int) -> None:
 def add_collection(accounts: int) -> None:
     """Add accounts to a world until there are ``accounts``, ten days of trips for each, and payments."""
     _enlarge("collection_world.sql", accounts=accounts)
+
+
+def settle_scouts() -> None:
+    """Settle what scouts are due by now, so that settlement has lines."""
+    today = timezone.localdate()
+    open_period(starts_on=date(2025, 1, 1), ends_on=today - timedelta(days=1), actor="bench")
+    perform(JobType.SETTLEMENT_CLOSE)
 
 
 def _enlarge(name: str, **sizes: int) -> None:

@@ -8,6 +8,7 @@ from importlib import import_module
 
 import hypothesis
 import pytest
+import pytest_django
 from django.db import connection
 
 # No deadline: a slow machine is not a fault. Nothing is stored: a failure prints what repeats it.
@@ -52,6 +53,17 @@ def _rules_are_there(request: pytest.FixtureRequest) -> None:
         cursor.execute("select not exists (select 1 from ops.partner_payment_rules)")
         if cursor.fetchone()[0]:
             cursor.execute(import_module("attribution.migrations.0004_collection").SEED)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
+    """End what still holds the test database: a browser's last request may be in the air when it is to be dropped."""
+    yield
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

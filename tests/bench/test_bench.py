@@ -14,6 +14,7 @@ from django.db import connection
 
 from bench import floor, quality, rival
 from bench.child import peak_memory
+from bench.pages import PAGES
 from bench.report import Report
 from bench.worlds import Lead, Truth, hold_back, many_drivers
 from identity.demo import generate
@@ -51,6 +52,8 @@ ROWS = [
     "recall beside Splink, cabinet",
     "precision beside Splink, scouting",
     "recall beside Splink, scouting",
+    *(f"page over a tenth: {name}" for name in PAGES),
+    "statements of a page",
     "growth exponent, identity run",
     "growth exponent, orphan job",
     "growth exponent, refresh of attribution",

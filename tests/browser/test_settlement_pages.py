@@ -14,7 +14,6 @@ from ct4site import jobs
 from ct4site.models import JobType
 from identity.models import Person
 from tests.attribution.stories import a_scout
-from tests.browser.test_collection_pages import empty_the_feeds, seed_the_rules
 from tests.browser.test_skin import CONTRAST
 from tests.collection.stories import a_recruit, ago
 from tests.collection.test_settlement import belongs_to
@@ -28,8 +27,6 @@ STATEMENT = f"{B}statementitem/statement/"
 @pytest.fixture
 def world(superuser):
     """A closed and an open period: scout 7 was settled for two persons, of whom one is of scout 9 by now."""
-    empty_the_feeds()
-    seed_the_rules()
     with transaction.atomic():  # an account and its lead come together
         a_scout(7, "ROJAS ANA MARIA DEL PILAR")
         a_scout(9, "SOTO LUIS")
@@ -47,8 +44,7 @@ def world(superuser):
     belongs_to(goes.person, 9)
     perform(JobType.COLLECTION_REFRESH)
     ScoutPayment.objects.create(payment_item_key="x", scout_id=7, amount=25, paid_by="luz")
-    yield superuser
-    empty_the_feeds()
+    return superuser
 
 
 def perform(code: str) -> None:
