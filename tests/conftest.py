@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 import pytest_django
 from django.db import connection
+from django.test import override_settings
 
 # No deadline: a slow machine is not a fault. Nothing is stored: a failure prints what repeats it.
 hypothesis.settings.register_profile("ct4", deadline=None, database=None, print_blob=True)
@@ -28,6 +29,13 @@ def empty_source_tables() -> Callable[[], None]:
             cursor.execute(f"truncate {', '.join(SOURCE_TABLES)} restart identity")
 
     return empty
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cheap_passwords() -> Iterator[None]:
+    """A password hash is slow on purpose; hundreds of tests make a user, few care for the password."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +72,13 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.Djan
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever kills processes waits for them to come back."""
+    for item in items:
+        if item.get_closest_marker("faults"):
+            item.add_marker("slow")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -59,6 +59,7 @@ def addresses() -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_every_page_fits_every_window_reads_well_and_breaks_no_security_policy(visit, world, screenshot):
     window = visit(world)
     for name, address in addresses().items():

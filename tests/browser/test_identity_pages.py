@@ -39,6 +39,7 @@ def addresses() -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1280, 1920])
 def test_every_page_fits_the_window_and_breaks_no_security_policy(visit, world, screenshot, width):
     window = visit(world, width=width)

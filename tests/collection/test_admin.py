@@ -159,6 +159,7 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @each_screen
 def test_no_question_put_to_a_list_is_a_fault_of_the_server(viewer, model):
     a_world()

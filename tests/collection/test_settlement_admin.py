@@ -126,6 +126,7 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "address", [*map(list_of, OUR_SCREENS), STATEMENT, PRINT, XLSX], ids=lambda address: address.split("/")[-2]
 )

@@ -24,7 +24,7 @@ from django.conf import settings
 from ct4site import sqlfiles
 from tests.faults.conftest import KILLED, Place
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow]
+pytestmark = pytest.mark.faults
 
 FIX, REFRESH = "execute_scout_attribution_fix", "refresh_scout_attribution"
 REPORT = "SCOUT_ATTRIBUTION_AFTER_REPORT.md"

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from tests.faults.conftest import KILLED, Place, kill_tree
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow]
+pytestmark = pytest.mark.faults
 
 
 # --- F7: the command is killed ------------------------------------------------------------------------

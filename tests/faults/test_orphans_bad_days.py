@@ -23,7 +23,7 @@ from django.conf import settings
 
 from tests.faults.conftest import KILLED, Place, kill_tree
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow]
+pytestmark = pytest.mark.faults
 
 HISTORY_OF_LEADS = 1500
 FIX = ("fix_drivers_without_leads", "--execute")

@@ -206,6 +206,7 @@ def by_brute_force(scene: Scene) -> tuple[Pairs, Outcomes]:
     return pairs, outcomes
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(st.integers(0, 2**32))
 def test_the_join_finds_exactly_what_comparing_every_pair_finds(seed: int) -> None:
