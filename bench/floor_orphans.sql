@@ -1,13 +1,8 @@
 -- The floor of the orphan job: one statement that detects, relinks or quarantines, and writes the tables the job writes;
 -- no audit, no report, and none of the questions about evidence beyond "one driver, one open record".
-with orphans as materialized (
-    select
-        links.source_pk as driver_id, links.person_key, links.match_rule,
-        coalesce(indexed.phone_norm, persons.primary_phone) as phone_norm,
-        coalesce(indexed.license_norm, persons.primary_license) as license_norm
+with lost as materialized (
+    select links.source_pk as driver_id, links.person_key, links.match_rule
     from canon.identity_links as links
-    inner join canon.identity_registry as persons on persons.person_key = links.person_key
-    left join canon.drivers_index as indexed on indexed.driver_id = links.source_pk
     where links.source_table = 'drivers'
         and not exists (
             select 1 from canon.identity_links as leads
@@ -17,6 +12,23 @@ with orphans as materialized (
             select 1 from canon.driver_orphan_quarantine as known
             where known.driver_id = links.source_pk and known.status in ('quarantined', 'purged')
         )
+),
+
+-- Keys from the index, else the feed, else the person.
+orphans as materialized (
+    select
+        lost.driver_id, lost.person_key, lost.match_rule,
+        coalesce(indexed.phone_norm, in_feed.phone_norm, persons.primary_phone) as phone_norm,
+        coalesce(indexed.license_norm, in_feed.license_norm, persons.primary_license) as license_norm
+    from lost
+    inner join canon.identity_registry as persons on persons.person_key = lost.person_key
+    left join canon.drivers_index as indexed on indexed.driver_id = lost.driver_id
+    left join (
+        select distinct on (drivers.driver_id) drivers.driver_id, drivers.phone_norm, drivers.license_norm
+        from canon.stg_drivers as drivers
+        where drivers.driver_id in (select driver_id from lost)
+        order by drivers.driver_id, drivers.id desc
+    ) as in_feed on in_feed.driver_id = lost.driver_id
 ),
 
 found as (

@@ -120,12 +120,22 @@ where found.person_key = ledger.person_key and ledger.attributed_scout_id is nul
 
 -- Who may be one human under two scouts: similar names, a phone or licence a slip apart.
 create temp table parts on commit drop as
-with keys as (
-    select events.event_id, events.person_key, events.scout_id, events.event_date, keys.kind, keys.key
-    from observational.scout_events as events
-    cross join lateral (values ('phone', events.phone_norm), ('license', events.license_norm)) as keys (kind, key)
-    where events.kind in ('scouting', 'fleet_migration') and events.scout_id is not null
-        and events.person_key is not null and keys.key is not null
+with claims as (
+    select * from observational.scout_events
+    where kind in ('scouting', 'fleet_migration') and scout_id is not null and person_key is not null
+),
+
+keys as (
+    select claims.event_id, claims.person_key, claims.scout_id, claims.event_date, keys.kind, keys.key
+    from claims
+    left join canon.identity_links as links on links.person_key = claims.person_key and links.source_table = 'drivers'
+    left join canon.drivers_index as drivers on drivers.driver_id = links.source_pk
+    cross join lateral (
+        values
+        ('phone', claims.phone_norm), ('license', claims.license_norm), ('phone', drivers.phone_norm),
+        ('license', drivers.license_norm), ('plate', drivers.plate_norm)
+    ) as keys (kind, key)
+    where keys.key is not null
 )
 
 select keys.*, hashtextextended(kind || parts.part, 0) as part

@@ -156,3 +156,9 @@ class RowComparison(Func):
         half = len(parts) // 2
         left, right = (", ".join(sql for sql, _params in side) for side in (parts[:half], parts[half:]))
         return f"({left}) {self.operator} ({right})", [value for _sql, params in parts for value in params]
+
+
+class SoonCappedPaginator(CappedPaginator):
+    """Counts less far: for lists whose row is a join of many tables."""
+
+    cap = 1000

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from attribution.admin.collection import filters, labels, story
 from attribution.models import Claim, ClaimInCollection
 from ct4site.admin_base import KeysetChangeList, ReadOnlyAdmin, SearchMixin, Section, classify_query, lima_time, link_to
-from ct4site.paginators import CappedPaginator
+from ct4site.paginators import SoonCappedPaginator
 from identity.admin import finding
 
 
@@ -36,12 +36,6 @@ class Unread(ClaimList):
 
     def get_results(self, request: HttpRequest) -> None:
         self.result_list = []
-
-
-class ClaimPaginator(CappedPaginator):
-    """Counts less far than other lists: a row of this one is a join of many tables, and its sums count them all."""
-
-    cap = 1000
 
 
 class ClaimSearchMixin(SearchMixin):
@@ -74,7 +68,7 @@ class ClaimInCollectionAdmin(ClaimSearchMixin, ReadOnlyAdmin):
         "What the partner owes for milestones, what is paid, what is still to collect, and through which scout it came."
     )
     change_list_template = "admin/attribution/claim_list.html"
-    paginator = ClaimPaginator
+    paginator = SoonCappedPaginator
     list_display = ("who", "which", "lead", "amount", "due", "paid", "state", "scout")
     list_filter: ClassVar[Any] = tuple(filters.CLAIM_FILTERS)
     ordering = ("-lead_date",)

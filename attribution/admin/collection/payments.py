@@ -18,6 +18,7 @@ from attribution.admin.collection import labels, story
 from attribution.admin.collection.filters import YES_NO, MilestoneFilter
 from attribution.models import Claim, PaymentState, YangoPayment
 from ct4site.admin_base import NOTHING, ReadOnlyAdmin, SearchMixin, Section, classify_query, lima_time, link_to, pill
+from ct4site.paginators import SoonCappedPaginator
 from identity.admin import finding
 from identity.models import Person
 
@@ -92,6 +93,8 @@ class PaymentSearchMixin(SearchMixin):
 
 class PaymentScreen(PaymentSearchMixin, ReadOnlyAdmin):
     """What both lists show alike."""
+
+    paginator = SoonCappedPaginator
 
     @admin.display(description=gettext_lazy("milestone"))
     def which(self, item: Any) -> SafeString:
