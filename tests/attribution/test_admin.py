@@ -229,6 +229,7 @@ STORED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", STORED, ids=range(len(STORED)))
 def test_the_pages_survive_whatever_is_stored_as_evidence(viewer, stored):
     person = a_claimed_person(("scouting", 7, 1), ("scouting", 9, 3))

@@ -38,6 +38,7 @@ def test_even_the_version_is_pytests_own() -> None:
     assert "pytest" in run_tests("--version").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("body", "code"), [("def test_it(): assert False", 1), ("", 5)], ids=["failure", "no tests"])
 def test_the_test_command_ends_with_the_exit_code_of_pytest(tmp_path: Path, body: str, code: int) -> None:
     (tmp_path / "test_one.py").write_text(body)
@@ -45,6 +46,7 @@ def test_the_test_command_ends_with_the_exit_code_of_pytest(tmp_path: Path, body
     assert result.returncode == code, result.stdout + result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build_machine", "code"), [("true", 1), ("", 0)], ids=["build machine", "desk"])
 def test_skipped_browser_tests_fail_a_build_machine_only(tmp_path: Path, build_machine: str, code: int) -> None:
     (tmp_path / "test_one.py").write_text(

@@ -172,7 +172,10 @@ def agree(first: int, rules: matcher.Settings) -> None:
     pytest.fail("\n".join(lines), pytrace=False)
 
 
-@pytest.mark.parametrize("first", range(0, WORLDS, WORLDS_AT_ONCE))
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param(first, marks=[pytest.mark.slow] * (first >= 100)) for first in range(0, WORLDS, WORLDS_AT_ONCE)],
+)
 def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
     settings.CHUNK_SIZE = 50 if first // WORLDS_AT_ONCE % 2 else 5000
     agree(first, matcher.Settings())
