@@ -16,8 +16,6 @@ from django.test import override_settings
 hypothesis.settings.register_profile("ct4", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("ct4")
 
-LONG_FILES = ("test_worker", "test_demo", "test_embedded", "test_setup", "test_all_views", "test_audit")
-
 _skipped_browser_tests: list[str] = []
 
 
@@ -77,11 +75,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.Djan
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever kills processes waits for them to come back; files of few long tests go first, so that none is left last."""
+    """Whatever kills processes waits for them to come back."""
     for item in items:
         if item.get_closest_marker("faults"):
             item.add_marker("slow")
-    items.sort(key=lambda item: "browser" not in item.keywords and item.path.stem not in LONG_FILES)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

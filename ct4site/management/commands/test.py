@@ -26,7 +26,7 @@ class Command(BaseCommand):
             raise SystemExit(2)
         import pytest
 
-        side_by_side = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"] if find_spec("xdist") else []
+        side_by_side = ["-n", "2", "--dist", "loadfile"] if find_spec("xdist") else []
         raise SystemExit(int(pytest.main(argv[2:] or [*side_by_side, "-m", "not slow"])))
 
     def handle(self, *args: Any, **options: Any) -> None:
