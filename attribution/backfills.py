@@ -205,9 +205,7 @@ def _links_chunks(context: RunContext) -> Chunk:
         counts = {name: value for name, value in written.items() if name in _OF_IDENTITY}
         counts["unmatched_written"] = sum(feed["unmatched"] for feed in written["sources"].values())
         merge_counts(counts, tell(table, first, last))
-        persons = sql.SQL("select person_key from {} where seq > {} and seq <= {} and person_key is not null").format(
-            plan, sql.Literal(first), sql.Literal(last)
-        )
+        persons = signals.persons_of(plan, first, last)
         merge_counts(counts, signals.announce_lead_links(persons, run_id=run_id, actor=actor))
         return counts
 

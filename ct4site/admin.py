@@ -31,6 +31,7 @@ from django_q.models import OrmQ
 
 from ct4site import home, jobs, run_pages
 from ct4site.admin_base import (
+    LARGEST_KEY,
     NOTHING,
     GuardedAdmin,
     ReadOnlyAdmin,
@@ -41,6 +42,7 @@ from ct4site.admin_base import (
     lima_time,
     link_to,
     pill,
+    whole_number,
 )
 from ct4site.models import AuditEntry, JobType, Run, RunStatus
 from ct4site.rollback import start_roll_back
@@ -65,9 +67,10 @@ class RunFilter(admin.SimpleListFilter):
         value = self.value()
         if not value:
             return queryset
-        if not (value.isascii() and value.isdigit() and len(value) <= 18):
+        number = whole_number(value, LARGEST_KEY)
+        if number is None:
             raise IncorrectLookupParameters
-        return queryset.filter(run_id=int(value))
+        return queryset.filter(run_id=number)
 
 
 class OfRunMixin(admin.ModelAdmin):

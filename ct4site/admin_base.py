@@ -7,11 +7,11 @@ behind its own permission. Origin of the refusals below: reliability.md 3 (items
 import contextlib
 import datetime
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import psycopg2.errors
@@ -36,7 +36,77 @@ from ct4site.paginators import CappedPaginator, Keyset
 LIMA = ZoneInfo("America/Lima")
 AFTER_VAR, BEFORE_VAR = "after", "before"
 LONGEST_SEARCH = 200
+LARGEST_ID = 2**31 - 1  # of an integer column
+LARGEST_KEY = 10**18 - 1  # of a bigint column, with room to spare
 NOTHING = "–"
+
+# --- what addresses ask ---------------------------------------------------------------------------
+
+YES_NO = [("yes", gettext_lazy("Yes")), ("no", gettext_lazy("No"))]
+
+
+def whole_number(text: str, largest: int) -> int | None:
+    """Return the number that a text from an address is, at most ``largest``; None for anything else."""
+    if text.isascii() and text.isdigit() and len(text) <= len(str(largest)) and int(text) <= largest:
+        return int(text)
+    return None
+
+
+class OpenFirstFilter(admin.SimpleListFilter):
+    """By a stored code of ``column``; those that wait for somebody, ``first``, unless asked otherwise."""
+
+    title = gettext_lazy("status")
+    parameter_name = "status"
+    column = "status"
+    codes: type[models.TextChoices]
+    first: str
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [*self.codes.choices, ("all", gettext_lazy("All"))]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        chosen = self.value() or self.first
+        for value, title in self.lookup_choices:
+            yield {
+                "selected": str(chosen) == str(value),
+                "query_string": changelist.get_query_string({self.parameter_name: value}),
+                "display": title,
+            }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        value = self.value() or self.first
+        return queryset if value == "all" else queryset.filter(**{self.column: value})
+
+
+class YesNoFilter(admin.SimpleListFilter):
+    """By a column that is true or false."""
+
+    column = ""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return YES_NO
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        wanted = {"yes": True, "no": False}.get(self.value() or "")
+        return queryset if wanted is None else self.narrowed(queryset, wanted)
+
+    def narrowed(self, queryset: QuerySet, wanted: bool) -> QuerySet:
+        """Return the rows that are so, or are not so; override it where no column says it."""
+        return queryset.filter(**{self.column: wanted})
+
+
+class CodeFilter(admin.SimpleListFilter):
+    """By a stored code of ``column``, offered in words."""
+
+    column = ""
+    words: ClassVar[Mapping[str, Any]] = {}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(self.words.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+
 
 # --- lists ----------------------------------------------------------------------------------------
 
@@ -240,8 +310,8 @@ def classify_query(text: str) -> dict[str, Any]:
     if not text:
         return {}
     found: dict[str, Any] = {"text": text}
-    if text.isascii() and text.isdigit() and len(text) <= 18:
-        found["integer"] = int(text)
+    if (number := whole_number(text, LARGEST_KEY)) is not None:
+        found["integer"] = number
     with contextlib.suppress(ValueError):
         found["uuid"] = uuid.UUID(text)
     with connection.cursor() as cursor:

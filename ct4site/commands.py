@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,35 @@ class ProgressBar:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+@contextmanager
+def telling_progress() -> Iterator[ProgressBar]:
+    """Show a run's progress; what refuses it, or a database that does not answer, ends the command with one sentence."""
+    progress = ProgressBar()
+    try:
+        yield progress
+    except jobs.JobError as error:
+        raise CommandError(str(error)) from error
+    except (OperationalError, InterfaceError) as error:
+        raise CommandError(_("The database cannot be reached. Run it again when it is back.")) from error
+    finally:
+        progress.close()
+
+
+def add_output_dir(parser: CommandParser) -> None:
+    """Add ``--output-dir``: where below the reports root a report goes."""
+    parser.add_argument(
+        "--output-dir", metavar="DIR", help=_("Folder for the report, below %(root)s.") % {"root": settings.REPORTS_ROOT}
+    )  # fmt: skip
+
+
+def output_dir(name: str | None) -> str:
+    """Return the folder that ``--output-dir`` means; raises ``CommandError`` for one outside the reports root."""
+    try:
+        return str(report_folder(name))
+    except jobs.JobError as error:
+        raise CommandError(str(error)) from error
 
 
 def flatten(tally: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -86,8 +116,7 @@ class JobCommand(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        progress = ProgressBar()
-        try:
+        with telling_progress() as progress:
             run = self.start(options)
             if options["queue"]:
                 self.stderr.write(_("Run %(id)s is queued.") % {"id": run.pk})
@@ -95,12 +124,6 @@ class JobCommand(BaseCommand):
                     self.stdout.write(json.dumps({"run_id": run.pk, "status": "QUEUED"}))
                 return
             run = jobs.execute(run.pk, progress)
-        except jobs.JobError as error:
-            raise CommandError(str(error)) from error
-        except (OperationalError, InterfaceError) as error:
-            raise CommandError(_("The database cannot be reached. Run it again when it is back.")) from error
-        finally:
-            progress.close()
         self.present(run, options)
         if run.status != RunStatus.COMPLETED:
             raise CommandError(_("Run %(id)s failed. %(why)s") % {"id": run.pk, "why": run.error_message or ""})
@@ -128,18 +151,11 @@ class ReportCommand(JobCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument(
-            "--output-dir", metavar="DIR", help=_("Folder for the report, below %(root)s.") % {"root": settings.REPORTS_ROOT}
-        )  # fmt: skip
+        add_output_dir(parser)
 
     def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
         given = super().parameters(options)
-        if options["output_dir"] is None:
-            return given
-        try:
-            return given | {"output_dir": str(report_folder(options["output_dir"]))}
-        except jobs.JobError as error:
-            raise CommandError(str(error)) from error
+        return given if options["output_dir"] is None else given | {"output_dir": output_dir(options["output_dir"])}
 
     def present(self, run: Run, options: dict[str, Any]) -> None:
         super().present(run, options)
@@ -162,8 +178,7 @@ class LoadCommand(BaseCommand):
 
     def load(self, options: dict[str, Any], **parameters: str) -> Run:
         """Perform the job with these parameters; return its run. Raises ``CommandError`` unless it completed."""
-        progress = ProgressBar()
-        try:
+        with telling_progress() as progress:
             run = jobs.perform(
                 job_code=self.job_code,
                 actor=jobs.current_actor(),
@@ -171,10 +186,6 @@ class LoadCommand(BaseCommand):
                 dry_run=options["dry_run"],
                 on_progress=progress,
             )
-        except jobs.JobError as error:
-            raise CommandError(str(error)) from error
-        finally:
-            progress.close()
         if run.status != RunStatus.COMPLETED:
             raise CommandError(run.error_message or "")
         return run

@@ -18,6 +18,7 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 
+CONTENT_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 LIMA = ZoneInfo("America/Lima")
 MOST_ROWS = 1_048_575  # Excel's own, less the headings
 MOST_CHARACTERS = 32_767

@@ -291,9 +291,7 @@ def _apply_identity_rows(context: RunContext) -> Any:
         counts = apply_decisions(plan, first, last, run_id=context.run_id, actor=context.run.actor)
         for source_table, of_feed in counts.pop("sources").items():
             counts[TALLY_NAMES[source_table]] = of_feed
-        persons = sql.SQL("select person_key from {} where seq > {} and seq <= {} and person_key is not null").format(
-            plan, sql.Literal(first), sql.Literal(last)
-        )
+        persons = signals.persons_of(plan, first, last)
         merge_counts(counts, signals.announce_lead_links(persons, run_id=context.run_id, actor=context.run.actor))
         return counts
 

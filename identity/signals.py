@@ -15,6 +15,13 @@ lead_links_made = Signal()
 counts of what it changed for the run's tally."""
 
 
+def persons_of(plan: sql.Composable, first: int, last: int) -> sql.Composable:
+    """Return the query of the persons in rows ``first < seq <= last`` of a plan, for ``announce_lead_links``."""
+    return sql.SQL("select person_key from {} where seq > {} and seq <= {} and person_key is not null").format(
+        plan, sql.Literal(first), sql.Literal(last)
+    )
+
+
 def announce_lead_links(persons: sql.Composable, *, run_id: int | None, actor: str) -> dict[str, Any]:
     """Tell all listeners that persons got lead links; return their counts, added up.
 

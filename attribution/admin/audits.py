@@ -24,6 +24,7 @@ from attribution.models import (
 )
 from ct4site.admin import OfRunMixin, RunFilter
 from ct4site.admin_base import (
+    LARGEST_ID,
     NOTHING,
     ReadOnlyAdmin,
     SearchMixin,
@@ -32,6 +33,7 @@ from ct4site.admin_base import (
     lima_time,
     link_to,
     pill,
+    whole_number,
     words,
 )
 from identity.admin import records
@@ -184,9 +186,8 @@ class EventsBackfillEntryAdmin(ScoutNamesMixin, BackfillAdmin):
         text = search_term.strip().removeprefix("#")
         if not text:
             return queryset, False
-        if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 2**31):
-            return queryset.none(), False
-        return queryset.filter(lead_event_id=int(text)), False
+        number = whole_number(text, LARGEST_ID)
+        return queryset.none() if number is None else queryset.filter(lead_event_id=number), False
 
     def scouts_of(self, entry: EventsBackfillEntry) -> list[Any]:
         return [entry.old_scout_id, entry.new_scout_id]

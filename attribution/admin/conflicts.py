@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from attribution.admin import claims, dossier, finding, history, labels
 from attribution.admin.parts import LedgerRuleFilter, PersonSearchMixin, ScoutFilter, ScoutNamesMixin, names_of
 from attribution.models import ConflictType, LedgerEntry, ScoutClaim, ScoutConflict
-from ct4site.admin_base import ReadOnlyAdmin, Section, lima_time, link_to, pill, words
+from ct4site.admin_base import OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to, pill, words
 
 # Columns that only the view's own aggregation over all claims can give; a list reads them for one page alone.
 COSTLY = (
@@ -30,27 +30,13 @@ COSTLY = (
 MOST_KEYS = 10_000
 
 
-class OpenFirstFilter(admin.SimpleListFilter):
-    """By kind; the open ones unless asked otherwise: they block settlement until a person decides."""
+class OpenConflictFilter(OpenFirstFilter):
+    """The open ones unless asked otherwise: they block settlement until a person decides."""
 
     title = gettext_lazy("kind")
     parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*ConflictType.choices, ("all", gettext_lazy("All"))]
-
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        chosen = self.value() or ConflictType.OPEN
-        for value, title in self.lookup_choices:
-            yield {
-                "selected": str(chosen) == str(value),
-                "query_string": changelist.get_query_string({self.parameter_name: value}),
-                "display": title,
-            }
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        value = self.value() or ConflictType.OPEN
-        return queryset if value == "all" else queryset.filter(conflict_type=value)
+    column = "conflict_type"
+    codes, first = ConflictType, ConflictType.OPEN
 
 
 class ConflictScoutFilter(ScoutFilter):
@@ -72,7 +58,7 @@ class ScoutConflictAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
     change_list_template = "admin/attribution/conflict_list.html"
     change_form_template = "admin/attribution/conflict.html"
     list_display = ("who", "scouts", "sources_in_words", "first", "last", "total_records", "kind", "ledger_says")
-    list_filter = (OpenFirstFilter, ConflictRuleFilter, ConflictScoutFilter)
+    list_filter = (OpenConflictFilter, ConflictRuleFilter, ConflictScoutFilter)
     list_select_related = ("person",)
     ordering = ("-distinct_scout_count", "-total_records", "pk")
     sortable_by: ClassVar[tuple[str, ...] | None] = ()
@@ -108,9 +94,9 @@ class ScoutConflictAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Paginator:
         paginator: Any = super().get_paginator(request, queryset, per_page, *args, **kwargs)
         known: dict[Any, str] | None = getattr(request, "known_conflicts", None)
-        if known is not None and not set(request.GET) - {OpenFirstFilter.parameter_name, "after", "before"}:
+        if known is not None and not set(request.GET) - {OpenConflictFilter.parameter_name, "after", "before"}:
             # Counted already, above the list.
-            kind = request.GET.get(OpenFirstFilter.parameter_name) or ConflictType.OPEN
+            kind = request.GET.get(OpenConflictFilter.parameter_name) or ConflictType.OPEN
             paginator.counted = sum(kind in ("all", stored) for stored in known.values())
         return paginator
 

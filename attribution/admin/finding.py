@@ -11,11 +11,10 @@ from django.db import connection, transaction
 from django.db.models import F, Func, Q, QuerySet, TextField, Value
 
 from attribution.models import Scout
-from ct4site.admin_base import Contains
+from ct4site.admin_base import LARGEST_ID, Contains
 from identity.admin import finding
 
 MOST = finding.MOST
-LARGEST_ID = 2**31 - 1
 
 
 def scouts(keys: Mapping[str, Any]) -> QuerySet[Scout]:

@@ -17,12 +17,11 @@ from attribution.admin import labels
 from attribution.admin.claims import days_text
 from attribution.models import LedgerEntry
 from ct4site.admin import action_label
-from ct4site.admin_base import NOTHING, Section, lima_time, link_to
+from ct4site.admin_base import LARGEST_ID, NOTHING, Section, lima_time, link_to
 from ct4site.models import AuditEntry
 from identity.models import LeadEvent
 
 SHOWN = 100
-LARGEST_ID = 2**31 - 1
 
 
 def entries_of(person_key: uuid.UUID) -> QuerySet[AuditEntry]:

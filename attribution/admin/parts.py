@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from attribution.admin import labels
 from attribution.admin.finding import LARGEST_ID
-from ct4site.admin_base import GuardedAdmin, SearchMixin, classify_query
+from ct4site.admin_base import CodeFilter, GuardedAdmin, SearchMixin, classify_query, whole_number
 from identity.admin import finding
 
 
@@ -34,26 +34,22 @@ class ScoutFilter(admin.SimpleListFilter):
         value = self.value()
         if not value:
             return queryset
-        if not (value.isascii() and value.isdigit() and len(value) <= 10 and int(value) <= LARGEST_ID):
+        number = whole_number(value, LARGEST_ID)
+        if number is None:
             raise IncorrectLookupParameters
-        return queryset.filter(**{self.condition: self.wanted(int(value))})
+        return queryset.filter(**{self.condition: self.wanted(number)})
 
     def wanted(self, number: int) -> Any:
         return number
 
 
-class LedgerRuleFilter(admin.SimpleListFilter):
+class LedgerRuleFilter(CodeFilter):
     """By the rule that decided."""
 
     title = gettext_lazy("rule")
     parameter_name = "rule"
     column = "attribution_rule"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(labels.RULES.items())
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+    words = labels.RULES
 
 
 class ScoutNamesMixin(GuardedAdmin):

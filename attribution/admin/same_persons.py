@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -22,7 +22,7 @@ from attribution.admin.claims import days_text
 from attribution.admin.parts import PersonSearchMixin, ScoutNamesMixin, names_of
 from attribution.models import LedgerEntry, PossibleSamePerson, SamePersonStatus
 from ct4site.admin import audit_section, may_view
-from ct4site.admin_base import NOTHING, ReadOnlyAdmin, Section, lima_time, link_to, pill, words
+from ct4site.admin_base import NOTHING, OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to, pill, words
 from ct4site.models import AuditEntry
 from identity.admin import records
 from identity.admin.comparing import marked, marked_name
@@ -45,27 +45,10 @@ KINDS: dict[str, Promise] = {
 MOST = 20
 
 
-class OpenOnlyFilter(admin.SimpleListFilter):
-    """By status; the open ones unless asked otherwise: they block settlement."""
+class OpenPairFilter(OpenFirstFilter):
+    """The open ones unless asked otherwise: they block settlement."""
 
-    title = gettext_lazy("status")
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*SamePersonStatus.choices, ("all", gettext_lazy("All"))]
-
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        chosen = self.value() or SamePersonStatus.OPEN
-        for value, title in self.lookup_choices:
-            yield {
-                "selected": str(chosen) == str(value),
-                "query_string": changelist.get_query_string({self.parameter_name: value}),
-                "display": title,
-            }
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        value = self.value() or SamePersonStatus.OPEN
-        return queryset if value == "all" else queryset.filter(status=value)
+    codes, first = SamePersonStatus, SamePersonStatus.OPEN
 
 
 @admin.register(PossibleSamePerson)
@@ -76,7 +59,7 @@ class PossibleSamePersonAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin)
     change_form_template = "admin/attribution/same_person.html"
     list_display = ("first_person", "second_person", "shares", "scouts", "dates", "state", "detected")
     list_display_links = ("first_person",)
-    list_filter = (OpenOnlyFilter,)
+    list_filter = (OpenPairFilter,)
     list_select_related = ("person_a", "person_b")
     ordering = ("-id",)
     sortable_by: ClassVar[tuple[str, ...] | None] = ()

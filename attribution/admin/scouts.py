@@ -18,23 +18,26 @@ from django.utils.translation import gettext_lazy
 from attribution.admin import finding, labels
 from attribution.admin.parts import ScoutNamesMixin
 from attribution.models import ConflictType, LedgerEntry, Scout, ScoutClaim, ScoutConflict
-from ct4site.admin_base import ReadOnlyAdmin, SearchMixin, Section, classify_query, lima_time, link_to, pill
+from ct4site.admin_base import (
+    ReadOnlyAdmin,
+    SearchMixin,
+    Section,
+    YesNoFilter,
+    classify_query,
+    lima_time,
+    link_to,
+    pill,
+)
 
 SHOWN = 20
 
 
-class ActiveFilter(admin.SimpleListFilter):
+class ActiveFilter(YesNoFilter):
     """Scouts at work, or those who left."""
 
     title = gettext_lazy("active")
     parameter_name = "active"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("yes", gettext_lazy("Yes")), ("no", gettext_lazy("No"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        wanted = {"yes": True, "no": False}.get(self.value() or "")
-        return queryset if wanted is None else queryset.filter(is_active=wanted)
+    column = "is_active"
 
 
 def persons_of(scouts: Iterable[int]) -> dict[int, int]:

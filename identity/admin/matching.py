@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from ct4site.admin import OfRunMixin, RunFilter
 from ct4site.admin_base import (
     NOTHING,
+    OpenFirstFilter,
     ReadOnlyAdmin,
     SearchMixin,
     Section,
@@ -114,27 +115,10 @@ class LinkAdmin(RecordScreen):
         yield self.source_section(link)
 
 
-class OpenFirstFilter(admin.SimpleListFilter):
-    """By status; the open ones unless asked otherwise (decision Q8)."""
+class OpenUnmatchedFilter(OpenFirstFilter):
+    """The open ones unless asked otherwise (decision Q8)."""
 
-    title = gettext_lazy("status")
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*UnmatchedStatus.choices, ("all", gettext_lazy("All"))]
-
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        chosen = self.value() or UnmatchedStatus.OPEN
-        for value, title in self.lookup_choices:
-            yield {
-                "selected": str(chosen) == str(value),
-                "query_string": changelist.get_query_string({self.parameter_name: value}),
-                "display": title,
-            }
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        value = self.value() or UnmatchedStatus.OPEN
-        return queryset if value == "all" else queryset.filter(status=value)
+    codes, first = UnmatchedStatus, UnmatchedStatus.OPEN
 
 
 @admin.register(Unmatched)
@@ -152,7 +136,7 @@ class UnmatchedAdmin(RecordScreen):
         "recorded",
         "of_run",
     )
-    list_filter = (OpenFirstFilter, "reason_code", "source_table", RunFilter)
+    list_filter = (OpenUnmatchedFilter, "reason_code", "source_table", RunFilter)
     list_select_related = ("run",)
     search_help_text = gettext_lazy("Phone, licence, plate, driver or source record")
     searches = finding.UNMATCHED_SEARCHES

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from ct4site.admin_base import NOTHING, lima_time, link_to
+from ct4site.admin_base import LARGEST_ID, NOTHING, lima_time, link_to, whole_number
 from identity.models import (
     CabinetLead,
     Driver,
@@ -21,13 +21,6 @@ from identity.models import (
 )
 
 Key = tuple[str, str]
-LARGEST_ID = 2**31 - 1
-
-
-def _number(text: str) -> int | None:
-    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= LARGEST_ID:
-        return int(text)
-    return None
 
 
 def source_rows(records: Iterable[Key]) -> dict[Key, models.Model]:
@@ -40,7 +33,7 @@ def source_rows(records: Iterable[Key]) -> dict[Key, models.Model]:
         wanted[table].add(pk)
     found: dict[Key, models.Model] = {}
     for model, table in ((ScoutingRegistration, SourceTable.SCOUTING), (MigrationRecord, SourceTable.MIGRATIONS)):
-        numbers = [number for pk in wanted[table] if (number := _number(pk)) is not None]
+        numbers = [number for pk in wanted[table] if (number := whole_number(pk, LARGEST_ID)) is not None]
         if numbers:
             found |= {(str(table), str(row.pk)): row for row in model._default_manager.filter(pk__in=numbers)}
     if wanted[SourceTable.DRIVERS]:
@@ -48,7 +41,7 @@ def source_rows(records: Iterable[Key]) -> dict[Key, models.Model]:
         found |= {(str(SourceTable.DRIVERS), row.driver_id): row for row in drivers}
     leads = wanted[SourceTable.CABINET]
     if leads:
-        numbers = [number for pk in leads if (number := _number(pk.removeprefix("row:"))) is not None]
+        numbers = [number for pk in leads if (number := whole_number(pk.removeprefix("row:"), LARGEST_ID)) is not None]
         rows = CabinetLead.objects.filter(Q(external_id__in=leads) | Q(pk__in=numbers))
         # A row number that is also somebody's external id means the latter (F28).
         for row in sorted(rows, key=lambda lead: not lead.external_id):

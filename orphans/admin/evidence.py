@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from ct4site.admin_base import NOTHING, Section, json_table, lima_time, link_to, pill, words
+from ct4site.admin_base import LARGEST_ID, NOTHING, Section, json_table, lima_time, link_to, pill, words
 from ct4site.models import JobType
 from identity.admin import labels as identity_labels
 from identity.admin import records
@@ -23,8 +23,6 @@ from identity.models import DriverIndexEntry, LeadEvent, Link, Person
 from orphans.admin import labels
 from orphans.admin.nearest import record_cell
 from orphans.models import QuarantinedDriver
-
-LARGEST_ID = 2**31 - 1
 
 
 def stored(driver: QuarantinedDriver) -> dict[str, Any]:

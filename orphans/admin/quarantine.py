@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -19,6 +19,7 @@ from ct4site.admin import OfRunMixin, RunFilter, audit_section
 from ct4site.admin_base import (
     LIMA,
     NOTHING,
+    OpenFirstFilter,
     ReadOnlyAdmin,
     SearchMixin,
     Section,
@@ -41,27 +42,10 @@ from orphans.models import OrphanReason, OrphanStatus, QuarantineChange, Quarant
 SHOWN = 100
 
 
-class QuarantinedFirstFilter(admin.SimpleListFilter):
-    """By status; those in quarantine unless asked otherwise: they are what is left to do."""
+class QuarantinedFirstFilter(OpenFirstFilter):
+    """Those in quarantine unless asked otherwise: they are what is left to do."""
 
-    title = gettext_lazy("status")
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*OrphanStatus.choices, ("all", gettext_lazy("All"))]
-
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        chosen = self.value() or OrphanStatus.QUARANTINED
-        for value, title in self.lookup_choices:
-            yield {
-                "selected": str(chosen) == str(value),
-                "query_string": changelist.get_query_string({self.parameter_name: value}),
-                "display": title,
-            }
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        value = self.value() or OrphanStatus.QUARANTINED
-        return queryset if value == "all" else queryset.filter(status=value)
+    codes, first = OrphanStatus, OrphanStatus.QUARANTINED
 
 
 class CreationRuleFilter(RuleFilter):

@@ -9,7 +9,7 @@ from ct4site import jobs
 from ct4site.models import JobType, Run
 from tests.attribution import stories
 from tests.attribution.test_ledger import decide
-from tests.browser.test_skin import CONTRAST
+from tests.browser.looks import assert_pages_look_right
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -61,19 +61,7 @@ def addresses() -> dict[str, str]:
 
 @pytest.mark.slow
 def test_every_page_fits_every_window_reads_well_and_breaks_no_security_policy(visit, world, screenshot):
-    window = visit(world)
-    for name, address in addresses().items():
-        page = window.go(address)
-        assert page.locator("h1").count() == 1, name
-        for width in (360, 1440):
-            page.set_viewport_size({"width": width, "height": 900})
-            screenshot(window, f"attribution-{name}-{width}")
-            assert window.overflow() <= 0, (name, width)
-        for scheme in ("dark", "light"):
-            page.emulate_media(color_scheme=scheme)
-            screenshot(window, f"attribution-{name}-{scheme}")
-            assert page.evaluate(CONTRAST) == [], (name, scheme)
-        assert window.complaints == [], name
+    assert_pages_look_right(visit(world), addresses(), "attribution", screenshot)
 
 
 def test_a_reviewer_goes_from_the_start_page_to_the_dossier_and_its_evidence(visit, world):

@@ -14,7 +14,7 @@ from attribution.models import (
 )
 from ct4site import jobs
 from ct4site.models import JobType
-from tests.browser.test_skin import CONTRAST
+from tests.browser.looks import assert_pages_look_right
 from tests.collection.stories import a_recruit, ago, pays
 from tests.collection.test_admin import suspect
 
@@ -60,19 +60,7 @@ def addresses() -> dict[str, str]:
 
 @pytest.mark.slow
 def test_every_page_fits_every_window_reads_well_and_breaks_no_security_policy(visit, world, screenshot):
-    window = visit(world)
-    for name, address in addresses().items():
-        page = window.go(address)
-        assert page.locator("h1").count() == 1, name
-        for width in (360, 1440):
-            page.set_viewport_size({"width": width, "height": 900})
-            screenshot(window, f"collection-{name}-{width}")
-            assert window.overflow() <= 0, (name, width)
-        for scheme in ("dark", "light"):
-            page.emulate_media(color_scheme=scheme)
-            screenshot(window, f"collection-{name}-{scheme}")
-            assert page.evaluate(CONTRAST) == [], (name, scheme)
-        assert window.complaints == [], name
+    assert_pages_look_right(visit(world), addresses(), "collection", screenshot)
 
 
 def test_the_sums_follow_the_list_and_a_claim_is_explained(visit, world):

@@ -23,12 +23,21 @@ from django.utils.translation import gettext_lazy
 
 from attribution import comparing
 from attribution.admin.collection import labels
-from attribution.admin.collection.filters import YES_NO
 from attribution.models import Claim, ClaimComparison, ComparedClaim, ComparisonGroup, DisappearReason
-from ct4site.admin_base import NOTHING, ReadOnlyAdmin, SearchMixin, classify_query, lima_time, link_to, pill
+from ct4site.admin_base import (
+    NOTHING,
+    CodeFilter,
+    ReadOnlyAdmin,
+    SearchMixin,
+    YesNoFilter,
+    classify_query,
+    lima_time,
+    link_to,
+    pill,
+)
 from ct4site.models import Run
 from ct4site.reports import safe_cell
-from ct4site.spreadsheets import write_xlsx
+from ct4site.spreadsheets import CONTENT_TYPE, write_xlsx
 from identity.admin import finding
 
 TONES = {
@@ -37,48 +46,31 @@ TONES = {
     ComparisonGroup.APPEARS: "info",
     ComparisonGroup.SAME: "plain",
 }
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 IN_MEMORY = 2**20
 
 
-class GroupFilter(admin.SimpleListFilter):
+class GroupFilter(CodeFilter):
     """By what would become of a claim."""
 
     title = gettext_lazy("group")
-    parameter_name = "group"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(ComparisonGroup.choices)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return queryset.filter(group=self.value()) if self.value() else queryset
+    parameter_name = column = "group"
+    words = dict(ComparisonGroup.choices)
 
 
-class PaidClaimFilter(admin.SimpleListFilter):
+class PaidClaimFilter(YesNoFilter):
     """Whether the list or the partner's payments say paid."""
 
     title = gettext_lazy("paid")
     parameter_name = "paid"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return YES_NO
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        wanted = {"yes": True, "no": False}.get(self.value() or "")
-        return queryset if wanted is None else queryset.filter(is_paid=wanted)
+    column = "is_paid"
 
 
-class ReasonFilter(admin.SimpleListFilter):
+class ReasonFilter(CodeFilter):
     """By why a claim would disappear."""
 
     title = gettext_lazy("reason to disappear")
-    parameter_name = "reason"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(DisappearReason.choices)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return queryset.filter(reason=self.value()) if self.value() else queryset
+    parameter_name = column = "reason"
+    words = dict(DisappearReason.choices)
 
 
 class ComparedClaimList(SearchMixin, ReadOnlyAdmin):
@@ -231,7 +223,7 @@ class ClaimComparisonAdmin(ReadOnlyAdmin):
             file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  the response closes it
             write_xlsx(file, comparing.sheets_of(comparison))
             file.seek(0)
-            return FileResponse(file, as_attachment=True, filename=name, content_type=XLSX)
+            return FileResponse(file, as_attachment=True, filename=name, content_type=CONTENT_TYPE)
         answer = StreamingHttpResponse(_lines(comparison), content_type="text/csv; charset=utf-8")
         answer["Content-Disposition"] = f'attachment; filename="{name}"'
         return answer

@@ -19,12 +19,12 @@ from attribution.admin import labels as attribution_labels
 from attribution.admin.collection import labels, story
 from attribution.admin.parts import ScoutFilter
 from attribution.models import OriginTag, OverdueBucket, PartnerPaymentRule, PersonScout, ScoutQuality
+from ct4site.admin_base import YesNoFilter, whole_number
 from orphans.models import OrphanStatus, QuarantinedDriver
 
 # Statuses of drivers who may not operate (sql/orphans/21_operational_drivers.sql).
 OUT_OF_OPERATION = (OrphanStatus.QUARANTINED, OrphanStatus.PURGED)
 
-YES_NO = [("yes", gettext_lazy("Yes")), ("no", gettext_lazy("No"))]
 WEEKS = 12
 FEW = 5000
 
@@ -67,45 +67,34 @@ class MilestoneFilter(admin.SimpleListFilter):
         value = self.value()
         if not value:
             return queryset
-        if not (value.isascii() and value.isdigit() and len(value) <= 9):
+        number = whole_number(value, 999_999_999)
+        if number is None:
             raise IncorrectLookupParameters
-        return queryset.filter(**{self.column: int(value)})
+        return queryset.filter(**{self.column: number})
 
 
 class StoredMilestoneFilter(MilestoneFilter):
     column = "milestone"
 
 
-class PaidFilter(admin.SimpleListFilter):
+class PaidFilter(YesNoFilter):
     """Whether the partner's list says paid."""
 
     title = gettext_lazy("paid")
     parameter_name = "paid"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return YES_NO
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        paid = {"yes": True, "no": False}.get(self.value() or "")
-        if paid is None:
-            return queryset
+    def narrowed(self, queryset: QuerySet, wanted: bool) -> QuerySet:
         # Asked as a value and not as "is null", which would make the planner join all claims with all payments first.
         told = queryset.alias(told_payment=Coalesce("payment_key", Value(""), output_field=TextField()))
-        return told.exclude(told_payment="") if paid else told.filter(told_payment="")
+        return told.exclude(told_payment="") if wanted else told.filter(told_payment="")
 
 
-class CollectableFilter(admin.SimpleListFilter):
+class CollectableFilter(YesNoFilter):
     """What we may demand: reached, not paid, not disputed (Q60)."""
 
     title = gettext_lazy("to collect")
     parameter_name = "collectable"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return YES_NO
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        wanted = {"yes": True, "no": False}.get(self.value() or "")
-        return queryset if wanted is None else queryset.filter(is_collectable=wanted)
+    column = "is_collectable"
 
 
 class BucketFilter(admin.SimpleListFilter):

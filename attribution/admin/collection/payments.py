@@ -15,9 +15,20 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from attribution.admin.collection import labels, story
-from attribution.admin.collection.filters import YES_NO, MilestoneFilter
+from attribution.admin.collection.filters import MilestoneFilter
 from attribution.models import Claim, PaymentState, YangoPayment
-from ct4site.admin_base import NOTHING, ReadOnlyAdmin, SearchMixin, Section, classify_query, lima_time, link_to, pill
+from ct4site.admin_base import (
+    NOTHING,
+    CodeFilter,
+    ReadOnlyAdmin,
+    SearchMixin,
+    Section,
+    YesNoFilter,
+    classify_query,
+    lima_time,
+    link_to,
+    pill,
+)
 from ct4site.paginators import SoonCappedPaginator
 from identity.admin import finding
 from identity.models import Person
@@ -29,31 +40,12 @@ class PaymentMilestoneFilter(MilestoneFilter):
     column = "milestone_value"
 
 
-class SaysPaidFilter(admin.SimpleListFilter):
+class SaysPaidFilter(YesNoFilter):
     """What the list said."""
 
     title = gettext_lazy("paid")
     parameter_name = "paid"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return YES_NO
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        wanted = {"yes": True, "no": False}.get(self.value() or "")
-        return queryset if wanted is None else queryset.filter(is_paid=wanted)
-
-
-class CodeFilter(admin.SimpleListFilter):
-    """By a stored code, offered in words."""
-
-    column = ""
-    words: ClassVar[dict[str, Promise]] = {}
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(self.words.items())
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+    column = "is_paid"
 
 
 class IdentityFilter(CodeFilter):

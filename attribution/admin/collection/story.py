@@ -30,7 +30,7 @@ from attribution.models import (
     YangoPayment,
 )
 from ct4site.admin import audit_section
-from ct4site.admin_base import NOTHING, Section, lima_time, link_to, pill, words
+from ct4site.admin_base import LARGEST_KEY, NOTHING, Section, lima_time, link_to, pill, whole_number, words
 from ct4site.models import AuditEntry
 from identity.admin import records
 from identity.models import CabinetPayment, DriverIndexEntry, LeadEvent, SourceTable
@@ -333,9 +333,8 @@ def _payments(told: Story) -> Section:
 def payment_record(source_pk: str) -> SafeString | str:
     """Return a row of the partner's list as a link."""
     number = format_html('<span class="key">{}</span>', source_pk)
-    if not (source_pk.isascii() and source_pk.isdigit() and len(source_pk) <= 18):
-        return number
-    return link_to(CabinetPayment(pk=int(source_pk)), number)
+    key = whole_number(source_pk, LARGEST_KEY)
+    return number if key is None else link_to(CabinetPayment(pk=key), number)
 
 
 def _scout(told: Story) -> Section:

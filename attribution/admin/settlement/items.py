@@ -37,34 +37,40 @@ from attribution.models import (
     StatementItem,
 )
 from attribution.settlement_models import BLOCKS
-from ct4site.admin_base import NOTHING, ReadOnlyAdmin, Section, classify_query, lima_time, link_to, pill
+from ct4site.admin_base import (
+    LARGEST_KEY,
+    NOTHING,
+    CodeFilter,
+    ReadOnlyAdmin,
+    Section,
+    classify_query,
+    lima_time,
+    link_to,
+    pill,
+    whole_number,
+)
 from ct4site.models import JobType, Run, RunStatus
 from ct4site.paginators import Keyset
-from ct4site.spreadsheets import write_xlsx
+from ct4site.spreadsheets import CONTENT_TYPE, write_xlsx
 from identity.admin import records
 from identity.models import LeadEvent
 
 PAGE = 100
 # A printed statement stops here and says so; the spreadsheet has every row.
 PRINTED = 5000
-EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 class ItemScoutFilter(ScoutFilter):
     condition = "scout_id"
 
 
-class BlockFilter(admin.SimpleListFilter):
+class BlockFilter(CodeFilter):
     """By what blocks the person."""
 
     title = gettext_lazy("blocked by")
     parameter_name = "block"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(code, block.reason) for code, block in BLOCKS.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return queryset.filter(block_reason=self.value()) if self.value() else queryset
+    column = "block_reason"
+    words = {code: block.reason for code, block in BLOCKS.items()}
 
 
 class DueFilter(admin.SimpleListFilter):
@@ -311,7 +317,7 @@ class StatementItemAdmin(ItemScreen):
             raise Http404
         name = account.file_name()
         response = HttpResponse(
-            content_type=EXCEL, headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+            content_type=CONTENT_TYPE, headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         )  # fmt: skip
         write_xlsx(response, account.sheets())  # type: ignore[arg-type]
         return response
@@ -323,14 +329,14 @@ def _is_number(text: str) -> bool:
 
 def _number(text: str) -> int:
     """The number of a scout or of a period; raises ``BadRequest`` for what cannot be one."""
-    if not (_is_number(text) and len(text) <= 10 and int(text) <= finding.LARGEST_ID):
+    number = whole_number(text, finding.LARGEST_ID)
+    if number is None:
         raise BadRequest("That is no number of a scout or of a period.")
-    return int(text)
+    return number
 
 
 def _key(request: HttpRequest, name: str) -> int | None:
-    text = request.GET.get(name, "")
-    return int(text) if _is_number(text) and len(text) <= 18 else None
+    return whole_number(request.GET.get(name, ""), LARGEST_KEY)
 
 
 def _query(**parts: Any) -> str:

@@ -20,7 +20,7 @@ from attribution.admin.parts import names_of
 from attribution.admin.settlement import words
 from attribution.admin.settlement.items import ItemScoutFilter, ItemScreen, lines_section, payments_section
 from attribution.models import SettlementLine, SettlementPeriod, StatementItem
-from ct4site.admin_base import Section, lima_time, link_to
+from ct4site.admin_base import Section, lima_time, link_to, whole_number
 
 PERIODS = 24
 
@@ -39,9 +39,10 @@ class PeriodFilter(admin.SimpleListFilter):
         value = self.value()
         if not value:
             return queryset
-        if not (value.isascii() and value.isdigit() and len(value) <= 10 and int(value) <= LARGEST_ID):
+        number = whole_number(value, LARGEST_ID)
+        if number is None:
             raise IncorrectLookupParameters
-        return queryset.filter(period_id=int(value))
+        return queryset.filter(period_id=number)
 
 
 @admin.register(SettlementLine)

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
 from attribution.comparison_models import ComparisonGroup
-from ct4site.commands import LoadCommand
-from ct4site.jobs import JobError
+from ct4site.commands import LoadCommand, add_output_dir, output_dir
 from ct4site.models import JobType
-from ct4site.reports import report_folder
 
 
 class Command(LoadCommand):
@@ -31,17 +29,13 @@ class Command(LoadCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE.csv", help=_("the file"))
-        parser.add_argument(
-            "--output-dir", metavar="DIR", help=_("Folder for the report, below %(root)s.") % {"root": settings.REPORTS_ROOT}
-        )  # fmt: skip
+        add_output_dir(parser)
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            folder = str(report_folder(options["output_dir"]))
-        except JobError as error:
-            raise CommandError(str(error)) from error
-        run = self.load(options, file=str(options["file"].resolve()), output_dir=folder)
+        run = self.load(
+            options, file=str(options["file"].resolve()), output_dir=output_dir(options["output_dir"])
+        )  # fmt: skip
         tally = run.stats
         if options["json"]:
             self.stdout.write(json.dumps({"run_id": run.pk, "dry_run": run.dry_run, **tally}, ensure_ascii=False))
