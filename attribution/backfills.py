@@ -39,6 +39,7 @@ from identity import signals
 from identity.jobs import (
     FEEDS,
     IDENTITY_STATISTICS,
+    NOTHING,
     apply_decisions,
     decide_candidates,
     hold_writer_lock,
@@ -176,6 +177,8 @@ def _plan_links(context: RunContext) -> None:
         "identity_9_plan",
         {"park": settings.PARK_ID_OBJETIVO},
         plan=sql.Identifier("pg_temp", "matched"),
+        more_columns=NOTHING,
+        more_joins=NOTHING,
     )
     with connection.cursor() as cursor:
         cursor.execute("create index on matched (source_pk); analyze matched (source_pk, person_key)")

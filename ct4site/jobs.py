@@ -39,6 +39,7 @@ QUEUED_PATH = "ct4site.jobs.run_queued"
 Progress = Callable[[str, int, int | None], None]
 Chunk = Callable[[str, int, int], Mapping[str, Any]]
 Finish = Callable[[Run], None]
+Told = Callable[[int, int, Mapping[str, Any]], None]
 
 
 class JobError(Exception):
@@ -474,6 +475,7 @@ def apply_plan(
     chunk: Chunk,
     lock: Callable[[], None] = lambda: None,
     finish: Finish | None = None,
+    told: Told = lambda _number, _total, _counts: None,
 ) -> None:
     """Apply the plan of ``owner`` from its last committed position to its end, then drop it.
 
@@ -484,6 +486,7 @@ def apply_plan(
     ``lock()`` takes what keeps other writers away, at the start of every chunk's transaction; a caller that keeps them
     away for the whole time needs none.
     ``finish(owner)`` runs once all is applied, in the transaction that drops the plan.
+    ``told(number, total, counts)`` hears of every chunk in order, in its transaction.
     """
     table = f"plan_{owner.pk}"
     own = owner.pk == context.run_id
@@ -492,7 +495,8 @@ def apply_plan(
         with context.transaction():  # counted before the work: the plan may be what kills its worker
             Run.objects.filter(pk=owner.pk).update(attempt=F("attempt") + 1)
     ends = _chunk_ends(table, owner.progress_done)
-    pipeline = _Pipeline(context, owner, chunk, lock, list(zip([owner.progress_done, *ends], ends, strict=False)))
+    ranges = list(zip([owner.progress_done, *ends], ends, strict=False))
+    pipeline = _Pipeline(context, owner, chunk, lock, told, ranges)
     # Inside somebody's transaction (a dry run) only this connection sees the plan.
     alone = context.run.dry_run or connection.in_atomic_block
     pipeline.run(1 if alone else min(settings.APPLY_CONNECTIONS, len(ends)))
@@ -509,9 +513,10 @@ class _Pipeline:
 
     def __init__(
         self, context: RunContext, owner: Run, chunk: Chunk,
-        lock: Callable[[], None], ranges: list[tuple[int, int]],
+        lock: Callable[[], None], told: Told, ranges: list[tuple[int, int]],
     ) -> None:  # fmt: skip
         self.context, self.owner, self.chunk, self.lock, self.ranges = context, owner, chunk, lock, ranges
+        self.told = told
         self.next = 0
         self.locked = 0
         self.committed = 0
@@ -585,6 +590,7 @@ class _Pipeline:
             faults.point(f"chunk:{number + 1}:effected")
             self._wait(lambda: self.committed == number)
             self.context.count(counts)
+            self.told(number + 1, len(self.ranges), counts)
             self.context.progress("apply", last, self.owner.progress_total)
             if self.owner.pk != self.context.run_id:
                 Run.objects.filter(pk=self.owner.pk).update(progress_done=last)

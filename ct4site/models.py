@@ -38,6 +38,8 @@ class JobType(models.TextChoices):
     COLLECTION_REFRESH = "collection_refresh", _("Collection refresh")
     SETTLEMENT_CLOSE = "settlement_close", _("Closing of a settlement period")
     CLAIMS_COMPARISON = "claims_comparison", _("Comparison of claims")
+    GAP_RECOVERY = "identity_gap_recovery", _("Matching lost leads again")
+    RECOVERY_IMPACT = "cabinet_recovery_impact", _("Recovery impact")
 
 
 # Words for the stored codes of a run's phase; an app adds the phases of its own jobs.

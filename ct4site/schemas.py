@@ -49,6 +49,11 @@ TABLES: dict[str, str] = {
     "existing_claims": "ops",
     "claim_comparisons": "ops",
     "claim_comparison_rows": "ops",
+    "identity_matching_jobs": "ops",
+    "identity_matching_attempts": "ops",
+    "cabinet_lead_recovery_audit": "ops",
+    "cabinet_lead_recovery_events": "ops",
+    "identity_gap_days": "ops",
 }
 """Managed table -> schema, for every managed model of ``APPS``; a test compares it with the database."""
 

@@ -12,14 +12,11 @@ from ct4site.commands import JobCommand
 from identity.jobs import FEEDS
 
 
-class FeedsCommand(JobCommand):
-    """A door to a job with the parameters ``source``, ``date_from`` and ``date_to``."""
+class DatedCommand(JobCommand):
+    """A door to a job with the parameters ``date_from`` and ``date_to``."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument(
-            "--source", action="append", choices=list(FEEDS), help=_("Only this feed; may be repeated.")
-        )
         parser.add_argument(
             "--date-from", type=dt.date.fromisoformat, help=_("First day of the records (YYYY-MM-DD, Lima).")
         )
@@ -29,5 +26,18 @@ class FeedsCommand(JobCommand):
 
     def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
         dates = {name: options[name].isoformat() if options[name] else None for name in ("date_from", "date_to")}
+        return super().parameters(options) | dates
+
+
+class FeedsCommand(DatedCommand):
+    """A door to a job with the parameters ``source``, ``date_from`` and ``date_to``."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--source", action="append", choices=list(FEEDS), help=_("Only this feed; may be repeated.")
+        )
+
+    def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
         sources = list(dict.fromkeys(options["source"])) if options["source"] else None
-        return super().parameters(options) | dates | {"source": sources}
+        return super().parameters(options) | {"source": sources}

@@ -6,6 +6,9 @@ The rules are the SQL files under sql/jobs; this module only gives them their or
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,8 @@ TALLY_NAMES = {
 WRITER_LOCK = 4_005_001
 _WRITERS = Turn(WRITER_LOCK)
 take_writer_lock, share_writer_lock, hold_writer_lock = _WRITERS.take, _WRITERS.share, _WRITERS.hold
+
+NOTHING = sql.SQL("")
 
 # Blocks of up to this many drivers are compared pair by pair, which is cheaper there.
 SMALL_BLOCK = 16
@@ -163,7 +168,7 @@ def run_identity(context: RunContext) -> None:
     with context.transaction():
         context.count(_empty_tally(context))
         plan_identity(context.parameters)
-        store_plan(context, "identity_9_plan", _rule_parameters())
+        store_decisions(context)
     apply_plan(context, context.run, _apply_identity_rows(context), share_writer_lock)
     refresh_statistics(context, context.tally["events"], IDENTITY_STATISTICS)
 
@@ -205,9 +210,36 @@ def plan_identity(parameters: Mapping[str, Any]) -> None:
     decide_candidates()
 
 
-def collect_candidates(parameters: Mapping[str, Any]) -> None:
-    """Fill the temporary table ``numbered`` with the records in question, normalised."""
-    conditions = "".join(
+def store_decisions(
+    context: RunContext, more_columns: sql.Composable = NOTHING, more_joins: sql.Composable = NOTHING
+) -> None:
+    """Turn the decided candidates into the run's plan; see sql/jobs/identity_9_plan.sql.
+
+    Takes columns to keep beside it, and the joins they come from. Must run in the transaction that decided.
+    """
+    store_plan(context, "identity_9_plan", _rule_parameters(), more_columns=more_columns, more_joins=more_joins)
+
+
+@functools.cache
+def _rules_digest() -> str:
+    files = [file.digest for file in sqlfiles.read() if file.kind == "function" or file.app == "identity"]
+    jobs = (sqlfiles.default_root() / "jobs").glob("identity_*.sql")
+    texts = [path.read_text(encoding="utf-8") for path in sorted(jobs)]
+    return hashlib.sha256("\n".join([*files, *texts]).encode()).hexdigest()
+
+
+def rules_version() -> str:
+    """Return twelve characters that change with any rule of matching: its files, its settings (Q38)."""
+    text = _rules_digest() + json.dumps(_rule_parameters(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def collect_candidates(parameters: Mapping[str, Any], within: str = "") -> None:
+    """Fill the temporary table ``numbered`` with the records in question, normalised.
+
+    Takes the job's parameters, and a condition on ``records`` that only some of them fulfil (SQL of ours).
+    """
+    conditions = within + "".join(
         f"    and records.event_date {comparison} %({name})s\n"
         for name, comparison in (("date_from", ">="), ("date_to", "<="))
         if parameters.get(name)

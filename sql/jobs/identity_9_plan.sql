@@ -1,5 +1,6 @@
 -- The plan: one row per candidate with what will be written for it. Rows of one person share group_no, so that a
 -- chunk never cuts a person in two. The first row of a person carries what concerns the person as a whole.
+-- {more_columns}, {more_joins}: what another room's job keeps beside it.
 create table {plan} as
 with persons as (
     select
@@ -137,6 +138,7 @@ select
     )) end as details,
     case when candidates_seen.n is not null
         then jsonb_build_object('candidates', candidates_seen.candidates) end as candidates_preview
+    {more_columns}
 from placed
 inner join numbered on numbered.n = placed.n
 left join later_of_driver on later_of_driver.n = placed.n
@@ -146,3 +148,4 @@ left join person_data on person_data.person_key = placed.person_key and placed.i
 left join origins on origins.person_key = placed.person_key and placed.is_first_of_person
 left join reasons on reasons.n = placed.n
 left join candidates_seen on candidates_seen.n = placed.n
+{more_joins}

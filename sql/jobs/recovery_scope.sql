@@ -1,0 +1,48 @@
+-- Unresolved leads that a retry takes up, and why: never tried, or something relevant changed since (RB4, domain.md
+-- 7.5, Q34, Q38). What would only fail again for the same reason is left out before the limit. {filters}: conditions on
+-- gaps; {limited}: how many. Leaves the table recovery_scope; returns how many leads were left out.
+create temp table recovery_standing on commit drop as
+select
+    gaps.lead_id,
+    gaps.lead_date,
+    gaps.person_key,
+    case when gaps.gap_reason = 'no_identity' then 'match' else 'origin' end as kind,
+    case
+        when gaps.gap_reason = 'no_identity' and unmatched.status = 'IGNORED' then null -- set aside by a person
+        when jobs.id is null then 'first'
+        when jobs.status = 'matched' then 'reopened'
+        when jobs.fail_reason = 'lead_not_found' then 'lead_changed'
+        when gaps.gap_reason <> 'no_identity' then
+            case
+                when jobs.fail_reason is distinct from 'manual_origin_conflict' then 'linked'
+                when gaps.origin_decided_at > jobs.last_attempt_at then 'origin_changed'
+            end
+        when unmatched.id is null or unmatched.status = 'RESOLVED' then 'reopened'
+        when unmatched.is_stale then 'driver_changed'
+        when jobs.rules_version is distinct from %(rules)s then 'rules_changed'
+        when unmatched.reason_code is distinct from jobs.fail_reason then 'tried_elsewhere'
+        when unmatched.record_digest is distinct from records.record_digest then 'lead_changed'
+    end as cause
+from ops.cabinet_lead_gaps as gaps
+left join ops.identity_matching_jobs as jobs -- 1 lead : 0..1
+    on jobs.source_type = 'cabinet' and jobs.source_id = gaps.lead_id
+left join canon.identity_unmatched as unmatched -- 1 lead : 0..1
+    on unmatched.source_table = 'module_ct_cabinet_leads' and unmatched.source_pk = gaps.lead_id
+left join ( -- 1 lead : 1; the row of a repeated lead that matching lets speak
+    select feed.source_pk, min(feed.record_digest) as record_digest
+    from canon.stg_cabinet_leads as feed
+    group by feed.source_pk
+) as records on records.source_pk = gaps.lead_id
+where gaps.gap_reason <> 'resolved'
+    {filters};
+
+create temp table recovery_scope on commit drop as
+select standing.lead_id, standing.person_key, standing.kind, standing.cause
+from recovery_standing as standing
+where standing.cause is not null
+order by standing.lead_date, standing.lead_id collate "C"
+{limited};
+create unique index on recovery_scope (lead_id);
+analyze recovery_scope;
+
+select count(*) from recovery_standing where cause is null

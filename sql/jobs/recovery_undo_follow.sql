@@ -1,0 +1,25 @@
+-- Roll-back of a run: every recovery that was taken back has its line, and tries whose link is gone are open again
+-- (table undo, kept is null). The next retry takes them up.
+with taken_back as (
+    insert into ops.cabinet_lead_recovery_events (
+        lead_id, event, recovery_method, person_key, recovered_at, recorded_by, before, after, run_id
+    )
+    select
+        undo.subject_key, 'undone', undo.after ->> 'recovery_method', undo.person_key,
+        (undo.after ->> 'last_recovered_at')::timestamptz, %(actor)s, undo.after, undo.before, %(run_id)s
+    from undo
+    where undo.subject_table = 'cabinet_lead_recovery_audit' and undo.kept is null
+    returning 1
+)
+
+update ops.identity_matching_jobs as jobs
+set status = 'pending', matched_person_key = null, fail_reason = 'rolled_back', updated_at = now()
+from undo
+where undo.subject_table = 'identity_links' and undo.kept is null
+    and coalesce(undo.after, undo.before) ->> 'source_table' = 'module_ct_cabinet_leads'
+    and jobs.source_type = 'cabinet' and jobs.status = 'matched'
+    and jobs.source_id = coalesce(undo.after, undo.before) ->> 'source_pk'
+    and not exists (
+        select 1 from canon.identity_links as links
+        where links.source_table = 'module_ct_cabinet_leads' and links.source_pk = jobs.source_id
+    )
