@@ -77,8 +77,8 @@ origins_written as (
         origin_created_at = excluded.origin_created_at,
         resolution_status = excluded.resolution_status,
         evidence = excluded.evidence,
-        decided_at = now(),
-        updated_at = now()
+        decided_at = statement_timestamp(),
+        updated_at = statement_timestamp()
     returning *
 ),
 
@@ -113,7 +113,7 @@ judged as materialized (
         -- The moment the lead had both its person and the right origin (domain.md 8.3).
         greatest(
             linked.linked_at,
-            case when standing.is_right then (standing.stored).created_at else now() end
+            case when standing.is_right then (standing.stored).created_at else statement_timestamp() end
         ) as recovered_at,
         case
             when linked.kind = 'match' and linked.run_id = %(run_id)s then 'retry_matching'
@@ -146,7 +146,7 @@ audit_written as (
         recovered_person_key = excluded.recovered_person_key,
         recovered_by = excluded.recovered_by,
         recovery_method = excluded.recovery_method,
-        updated_at = now()
+        updated_at = statement_timestamp()
     where (stored.last_recovered_at, stored.recovered_person_key)
         is distinct from (excluded.last_recovered_at, excluded.recovered_person_key)
     returning *
@@ -190,7 +190,7 @@ jobs_written as (
                 then 'failed'
             else 'pending'
         end,
-        attempt_count, case when tries = 1 then now() end, case when is_recovered then person_key end, fail_reason,
+        attempt_count, case when tries = 1 then statement_timestamp() end, case when is_recovered then person_key end, fail_reason,
         %(rules)s
     from jobs_before
     on conflict (source_type, source_id) do update set
@@ -200,7 +200,7 @@ jobs_written as (
         matched_person_key = excluded.matched_person_key,
         fail_reason = excluded.fail_reason,
         rules_version = excluded.rules_version,
-        updated_at = now()
+        updated_at = statement_timestamp()
     returning source_id, status, attempt_count, fail_reason
 ),
 

@@ -1,6 +1,6 @@
 -- Unresolved leads that a retry takes up, and why: never tried, or something relevant changed since (RB4, domain.md
--- 7.5, Q34, Q38). What would only fail again for the same reason is left out before the limit. {filters}: conditions on
--- gaps; {limited}: how many. Leaves the table recovery_scope; returns how many leads were left out.
+-- 7.5, Q34, Q38). What would only fail again for the same reason is left out before the limit. The parts: filters,
+-- conditions on gaps; limited, how many. Leaves the table recovery_scope; returns how many leads were left out.
 create temp table recovery_standing on commit drop as
 select
     gaps.lead_id,
