@@ -13,8 +13,8 @@ from django.core.management import call_command
 from django.db import connection
 from psycopg2 import sql
 
-TEMPLATES = ("empty", "small", "main", "big", "orphans", "scouts", "collection")
-EMPTY, SMALL, MAIN, BIG, ORPHANS, SCOUTS, COLLECTION = TEMPLATES
+TEMPLATES = ("empty", "small", "main", "big", "orphans", "scouts", "collection", "recovery")
+EMPTY, SMALL, MAIN, BIG, ORPHANS, SCOUTS, COLLECTION, RECOVERY = TEMPLATES
 BENCH_LOCK = 4_005_900
 
 

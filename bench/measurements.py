@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import statistics
 import subprocess
 import sys
@@ -36,8 +37,9 @@ class Bench:
     def __init__(self, options: argparse.Namespace, folder: Path, report: Report) -> None:
         self.options, self.report = options, report
         self.small, self.main, self.big, self.files = (folder / name for name in ("small", "main", "big", "files"))
+        self.lost = folder / "lost"
         settings.REPORTS_ROOT = folder / "reports"  # not among the user's own
-        self.small_seconds = self.small_orphan_seconds = self.small_scout_seconds = 0.0
+        self.small_seconds = self.small_orphan_seconds = self.small_scout_seconds = self.small_retry_seconds = 0.0
         self.small_memory = 0
         self.main_pages: dict[str, tuple[float, int]] = {}
 
@@ -48,6 +50,7 @@ class Bench:
         self._orphans_over_floor()
         self._scouts_over_floor()
         self._collection_over_floor()
+        self._recovery_over_floor()
         databases.drop_template(databases.MAIN)
         self._small_runs()
         self._big_runs()
@@ -81,14 +84,14 @@ class Bench:
         self.report.show("drivers index, second refresh", seconds(self._refresh()))
 
     def _alternate(
-        self, what: str, template: str, work: Callable[[], float], result: Callable[[], T], *floors: str
+        self, what: str, template: str, work: Callable[[], float], result: Callable[[], T], *floors: tuple[str, ...]
     ) -> tuple[float, list[float], T, T]:
         """Run a job and its floors in turn on copies of one database.
 
         Returns the median seconds of the job and of every floor, and what the job and the first floor came to.
         """
         ours: list[float] = []
-        times: dict[str, list[float]] = {name: [] for name in floors}
+        times: dict[tuple[str, ...], list[float]] = {name: [] for name in floors}
         for number in range(1, self.options.repetitions + 1):
             say(f"{what} over its floor, {number} of {self.options.repetitions}")
             for name in floors:
@@ -107,10 +110,12 @@ class Bench:
         )
         self.report.at_most("identity run over floor", first / least, 1.5, seconds(first), seconds(least))
         self.report.show("identity run over shared tables", seconds(first), seconds(lean), f"{first / lean:.2f}")
-        same = sum(floor_links.get(key) == driver for key, driver in our_links.items())
-        share, links = same / max(1, len(our_links)), (str(len(our_links)), str(len(floor_links)))
-        self.report.at_least("links the floor makes too", share, 0.95, *links, "{:.3f}")
+        self._links_as_floor("links the floor makes too", our_links, floor_links)
         return first
+
+    def _links_as_floor(self, name: str, ours: dict[Any, Any], floors: dict[Any, Any]) -> None:
+        same = sum(floors.get(key) == driver for key, driver in ours.items())
+        self.report.at_least(name, same / max(1, len(ours)), 0.95, str(len(ours)), str(len(floors)), "{:.3f}")
 
     def _orphans_over_floor(self) -> None:
         """On a decided world, of whose leads 5 % as many are orphans."""
@@ -138,10 +143,14 @@ class Bench:
     def _orphan_seconds(self, leads: int) -> float:
         """Return the median time of the orphan job on the present, decided world with orphans added."""
         self._prepare_orphans(leads)
+        return self._median(databases.ORPHANS, self._fix)
+
+    def _median(self, template: str, work: Callable[[], float]) -> float:
+        """Return the median time of a job on fresh copies of a database."""
         times = []
         for _number in range(self.options.repetitions):
-            databases.start_from(databases.ORPHANS)
-            times.append(self._fix())
+            databases.start_from(template)
+            times.append(work())
         return statistics.median(times)
 
     def _scouts_over_floor(self) -> None:
@@ -216,11 +225,43 @@ class Bench:
     def _scout_seconds(self, leads: int) -> float:
         """Return the median time of the refresh of attribution on the present, decided world with more registrations."""
         self._prepare_scouts(leads)
-        times = []
-        for _number in range(self.options.repetitions):
-            databases.start_from(databases.SCOUTS)
-            times.append(self._attribute())
-        return statistics.median(times)
+        return self._median(databases.SCOUTS, self._attribute)
+
+    def _recovery_over_floor(self) -> None:
+        """Cabinet leads that only the retry matches; then one per cent of new drivers."""
+        self._prepare_recovery(self.options.leads)
+        first, (least,), our_links, floor_links = self._alternate(
+            "retry of lost leads", databases.RECOVERY, self._retry, quality.stored_links, floor.RECOVERY
+        )
+        self.report.at_most("retry of lost leads over floor", first / least, 1.5, seconds(first), seconds(least))
+        self._links_as_floor("lost leads the floor finds too", our_links, floor_links)
+        self.report.show("retry, nothing new", seconds(self._retry()))
+        worlds.load_file("drivers", self.lost / worlds.LATER / "drivers.csv")
+        self._refresh()
+        little = self._retry()
+        self.report.at_most(
+            "retry, 1 % new drivers", 100 * little / first, 8, seconds(little), seconds(first), "{:.1f} %"
+        )
+
+    def _prepare_recovery(self, leads: int) -> None:
+        """Make a world of ``leads`` lost cabinet leads and the drivers of most of them, and keep it as a template."""
+        say(f"making and loading a world of {leads} lost leads")
+        shutil.rmtree(self.lost, ignore_errors=True)
+        worlds.make(self.lost, leads * 17 // 10, self.options.seed)  # somewhat more than half of all are of the cabinet
+        worlds.hold_back(self.lost, leads * 17 // 1000)
+        databases.start_from(databases.EMPTY)
+        worlds.load_lost(self.lost, leads)
+        self._refresh()
+        worlds.settle()
+        databases.keep_as(databases.RECOVERY)
+
+    def _retry_seconds(self, leads: int) -> float:
+        """Return the median time of the retry of so many lost leads."""
+        self._prepare_recovery(leads)
+        return self._median(databases.RECOVERY, self._retry)
+
+    def _retry(self) -> float:
+        return timed(lambda: worlds.perform(JobType.GAP_RECOVERY))
 
     def _later_runs(self, first: float) -> None:
         """Run again with nothing new, then with one per cent of new leads and their drivers."""
@@ -252,15 +293,12 @@ class Bench:
         self._prepare(self.small, self.options.small, databases.SMALL)
         say(f"small world of {self.options.small} leads")
         self.small_memory, _wall = self._command(databases.SMALL)
-        times = []
-        for _number in range(self.options.repetitions):
-            databases.start_from(databases.SMALL)
-            times.append(self._match())
-        self.small_seconds = statistics.median(times)
+        self.small_seconds = self._median(databases.SMALL, self._match)
         self._beside_splink()
         self.small_orphan_seconds = self._orphan_seconds(self.options.small)
         self.small_scout_seconds = self._scout_seconds(self.options.small)
         self._pages_over_tenth()
+        self.small_retry_seconds = self._retry_seconds(self.options.small)
 
     def _beside_splink(self) -> None:
         truth = worlds.truth(self.small)
@@ -291,6 +329,7 @@ class Bench:
         self._growth("identity run", big, self.small_seconds)
         self._growth("orphan job", self._orphan_seconds(options.big), self.small_orphan_seconds)
         self._growth("refresh of attribution", self._scout_seconds(options.big), self.small_scout_seconds)
+        self._growth("retry of lost leads", self._retry_seconds(options.big), self.small_retry_seconds)
         memory, wall = self._command(databases.BIG)
         growth = (memory - self.small_memory) / 2**20
         ours, small = (f"{size / 2**20:.0f} MB" for size in (memory, self.small_memory))

@@ -93,6 +93,23 @@ def load(folder: Path) -> None:
         load_file(table, folder / f"{table}.csv")
 
 
+def load_lost(folder: Path, leads: int) -> None:
+    """Load ``leads`` cabinet leads and all drivers but those held back, to be matched by the retry alone."""
+    load_file("drivers", folder / "drivers.csv")
+    for path in (folder / LATER, folder):
+        load_file(FEEDS[0], path / f"{FEEDS[0]}.csv")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "delete from public.module_ct_cabinet_leads as leads using ("
+            "select id, row_number() over (order by created_at desc, id) as place from public.module_ct_cabinet_leads"
+            ") as placed where placed.id = leads.id and placed.place > %s",
+            [leads],
+        )
+        cursor.execute("select count(*) from public.module_ct_cabinet_leads")
+        if cursor.fetchone()[0] != leads:
+            raise RuntimeError("the world has too few cabinet leads")
+
+
 def add_orphans(count: int) -> None:
     """Add drivers without leads to a world whose leads are decided; half of them have evidence."""
     _enlarge("orphan_world.sql", orphans=count)

@@ -59,10 +59,10 @@ STATISTICS = {
 }
 
 FILTERS = {
-    "date_from": "and gaps.lead_date >= %(date_from)s",
-    "date_to": "and gaps.lead_date <= %(date_to)s",
-    "gap_reason": "and gaps.gap_reason = %(gap_reason)s",
-    "risk_level": "and gaps.lead_id in ("
+    "date_from": "and standing.lead_date >= %(date_from)s",
+    "date_to": "and standing.lead_date <= %(date_to)s",
+    "gap_reason": "and standing.gap_reason = %(gap_reason)s",
+    "risk_level": "and standing.lead_id in ("
     "select risks.lead_id from ops.v_identity_gap_analysis as risks where risks.risk_level = %(risk_level)s)",
 }
 

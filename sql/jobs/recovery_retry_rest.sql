@@ -1,20 +1,30 @@
 -- Adds to the plan of a retry what needs no matching: leads that lack only the origin of their person, tries of leads
 -- that were settled otherwise, and of leads that are no longer in the feed. Returns how many rows the plan has.
-with rest as (
+with unheard_of as (
+    select jobs.source_id, links.person_key, links.id is not null as is_linked
+    from ops.identity_matching_jobs as jobs
+    left join canon.identity_links as links -- 1 lead : 0..1
+        on links.source_table = 'module_ct_cabinet_leads' and links.source_pk = jobs.source_id
+    where jobs.status <> 'matched'
+        and not exists (select 1 from recovery_standing as standing where standing.lead_id = jobs.source_id)
+),
+
+rest as (
     select scope.lead_id, scope.person_key, 'origin' as kind, scope.cause
     from recovery_scope as scope
     where scope.kind = 'origin'
         and not exists (select 1 from recovery_companions where recovery_companions.person_key = scope.person_key)
     union all
-    select jobs.source_id, gaps.person_key, 'settle', null
-    from ops.identity_matching_jobs as jobs
-    inner join ops.cabinet_lead_gaps as gaps on gaps.lead_id = jobs.source_id -- 1 : 1
-    where jobs.status <> 'matched' and gaps.gap_reason = 'resolved'
+    select source_id, person_key, 'settle', null
+    from unheard_of
+    where is_linked
     union all
-    select jobs.source_id, null, 'gone', null
-    from ops.identity_matching_jobs as jobs
-    where jobs.status <> 'matched' and jobs.fail_reason is distinct from 'lead_not_found'
-        and not exists (select 1 from ops.cabinet_lead_identity as leads where leads.lead_id = jobs.source_id)
+    select unheard_of.source_id, null, 'gone', null
+    from unheard_of
+    inner join ops.identity_matching_jobs as jobs
+        on jobs.source_type = 'cabinet' and jobs.source_id = unheard_of.source_id -- 1 : 1
+    where not unheard_of.is_linked and jobs.fail_reason is distinct from 'lead_not_found'
+        and not exists (select 1 from ops.cabinet_lead_identity as leads where leads.lead_id = unheard_of.source_id)
 ),
 
 placed as (

@@ -1,10 +1,12 @@
 -- Unresolved leads that a retry takes up, and why: never tried, or something relevant changed since (RB4, domain.md
 -- 7.5, Q34, Q38). What would only fail again for the same reason is left out before the limit. The parts: filters,
--- conditions on gaps; limited, how many. Leaves the table recovery_scope; returns how many leads were left out.
+-- conditions on standing; limited, how many. Leaves the tables recovery_standing (all unresolved leads, cause null
+-- for those not to be tried) and recovery_scope; returns how many leads were left out.
 create temp table recovery_standing on commit drop as
 select
     gaps.lead_id,
     gaps.lead_date,
+    gaps.gap_reason,
     gaps.person_key,
     case when gaps.gap_reason = 'no_identity' then 'match' else 'origin' end as kind,
     case
@@ -33,16 +35,20 @@ left join ( -- 1 lead : 1; the row of a repeated lead that matching lets speak
     from canon.stg_cabinet_leads as feed
     group by feed.source_pk
 ) as records on records.source_pk = gaps.lead_id
-where gaps.gap_reason <> 'resolved'
-    {filters};
+where gaps.gap_reason <> 'resolved';
+create index on recovery_standing (lead_id);
+analyze recovery_standing (lead_id);
 
 create temp table recovery_scope on commit drop as
 select standing.lead_id, standing.person_key, standing.kind, standing.cause
 from recovery_standing as standing
 where standing.cause is not null
+    {filters}
 order by standing.lead_date, standing.lead_id collate "C"
 {limited};
 create unique index on recovery_scope (lead_id);
 analyze recovery_scope;
 
-select count(*) from recovery_standing where cause is null
+select count(*) from recovery_standing as standing
+where standing.cause is null
+    {filters}

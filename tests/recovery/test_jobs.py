@@ -254,7 +254,11 @@ def test_a_missing_origin_is_set(job: Any) -> None:
     without_origin(lead)
     assert job()["origins_created"] == 1
     origin = origin_of(lead)
-    assert (origin.origin_tag, origin.origin_source_id, origin.origin_confidence) == ("cabinet_lead", lead.source_pk, 95)
+    assert (origin.origin_tag, origin.origin_source_id, origin.origin_confidence) == (
+        "cabinet_lead",
+        lead.source_pk,
+        95,
+    )
     assert (origin.decided_by, origin.resolution_status) == ("system", "resolved_auto")
     assert origin.origin_created_at == link_of(lead).snapshot_date
     change = OriginChange.objects.latest("id")
@@ -424,7 +428,10 @@ def test_a_second_recovery_keeps_the_first_date() -> None:
     recovered = RecoveredLead.objects.get()
     assert recovered.first_recovered_at == first
     assert recovered.last_recovered_at > first
-    assert list(RecoveryEvent.objects.order_by("id").values_list("event", flat=True)) == ["recovered", "recovered_again"]
+    assert list(RecoveryEvent.objects.order_by("id").values_list("event", flat=True)) == [
+        "recovered",
+        "recovered_again",
+    ]
 
 
 def test_a_try_of_a_lead_that_the_impact_job_puts_right_ends() -> None:
@@ -463,7 +470,9 @@ def a_mixed_world() -> list[Record]:
 
 def outcome() -> list[Any]:
     facts: list[Any] = [fact for fact in state_facts() if not fact.startswith("quarantine")]
-    facts += MatchingJob.objects.order_by("source_id").values_list("source_id", "status", "attempt_count", "fail_reason")
+    facts += MatchingJob.objects.order_by("source_id").values_list(
+        "source_id", "status", "attempt_count", "fail_reason"
+    )
     facts += RecoveredLead.objects.order_by("lead_id").values_list("lead_id", "recovery_method")
     return facts
 
