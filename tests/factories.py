@@ -425,6 +425,22 @@ facts as (
         coalesce(events.scout_id::text, '-'), coalesce(events.driver_id, '-'), events.payload_json
     )
     from observational.lead_events as events left join labels using (person_key)
+    union all
+    select concat_ws(
+        '|', 'try', source_id, status, attempt_count, coalesce(fail_reason, '-'), (
+            select string_agg(concat_ws(' ', attempt, cause, outcome, fail_reason), ', ' order by attempts.id)
+            from ops.identity_matching_attempts as attempts where attempts.lead_id = jobs.source_id
+        )
+    )
+    from ops.identity_matching_jobs as jobs
+    union all
+    select concat_ws(
+        '|', 'recovered', recovered.lead_id, recovery_method, recovered.recovered_person_key is not null, (
+            select string_agg(event, ', ' order by events.id)
+            from ops.cabinet_lead_recovery_events as events where events.lead_id = recovered.lead_id
+        )
+    )
+    from ops.cabinet_lead_recovery_audit as recovered
 )
 
 select {what} from facts
@@ -432,7 +448,7 @@ select {what} from facts
 
 
 def state_hash() -> str:
-    """Return md5 over what matching decided: persons (as sets of records), links, unmatched, origins, events.
+    """Return md5 over what was decided: persons (as sets of records), links, unmatched, origins, events, recoveries.
 
     Free of random keys, serial ids and the time of the run: equal decisions give equal hashes.
     """

@@ -38,7 +38,9 @@ KILLED = -getattr(signal, "SIGKILL", signal.SIGTERM)
 EMPTY = (
     unguarded(
         """
-        truncate observational.lead_ledger, canon.driver_orphan_quarantine_history, canon.driver_orphan_quarantine,
+        truncate ops.identity_matching_attempts, ops.identity_matching_jobs, ops.cabinet_lead_recovery_events,
+            ops.cabinet_lead_recovery_audit, ops.identity_gap_days,
+            observational.lead_ledger, canon.driver_orphan_quarantine_history, canon.driver_orphan_quarantine,
             ops.audit_log, canon.identity_origin_history, canon.identity_links, canon.identity_unmatched,
             canon.identity_origin, observational.lead_events, canon.identity_registry, ops.ingestion_runs,
             public.django_q_ormq restart identity cascade
