@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection
-
-from ct4site.jobs import counted
+from ct4site.jobs import diagnosed
 
 SECTIONS = ("inventory", "coverage", "categories", "rules", "buckets", "conflicts", "warnings")
 
@@ -17,11 +15,5 @@ def diagnose() -> dict[str, Any]:
     Sections: ``inventory`` (per source: rows, with_scout, scouts, first_date, last_date), ``coverage``, ``categories``
     (A to E), ``rules``, ``buckets``, ``conflicts``, ``warnings``.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("set statement_timeout = 0")
-    try:
-        figures = counted("diagnose_scouts", {})
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("reset statement_timeout")
+    figures = diagnosed("diagnose_scouts")
     return {section: figures[section] for section in SECTIONS}

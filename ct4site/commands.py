@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,35 @@ class ReportCommand(JobCommand):
         super().present(run, options)
         if run.stats.get("report"):
             self.stderr.write(self.report_line % {"file": settings.REPORTS_ROOT / run.stats["report"]})
+
+
+class DiagnosisCommand(BaseCommand):
+    """A thin door to a diagnosis, which reads only: its figures by section, in words or as one JSON line on stdout."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help=_("Print the figures as one JSON line on stdout."))
+
+    def diagnose(self) -> dict[str, Any]:
+        """Return the figures by section."""
+        raise NotImplementedError
+
+    def in_words(self, figures: Mapping[str, Any]) -> Iterable[tuple[str, list[tuple[str, Any]]]]:
+        """Yield the title and the lines of each section; stored names unless a subclass has words for them."""
+        for section, values in figures.items():
+            yield section, flatten(values)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            figures = self.diagnose()
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(_("The database cannot be reached. Run it again when it is back.")) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(figures, sort_keys=True))
+            return
+        for title, lines in self.in_words(figures):
+            self.stdout.write(title)
+            for name, value in lines:
+                self.stdout.write(f"  {name}: {'–' if value is None else value}")
 
 
 class LoadCommand(BaseCommand):

@@ -400,6 +400,17 @@ def counted(name: str, parameters: Mapping[str, Any], **parts: sql.Composable) -
     return counts
 
 
+def diagnosed(name: str) -> dict[str, Any]:
+    """Return the figures of a diagnosis, sql/jobs/<name>.sql: one statement that reads only and takes its time."""
+    with connection.cursor() as cursor:
+        cursor.execute("set statement_timeout = 0")
+    try:
+        return counted(name, {})
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("reset statement_timeout")
+
+
 def plan_identifier(name: str) -> sql.Identifier:
     """Return the qualified name of a plan table, for use in SQL."""
     return sql.Identifier("ops", name)
