@@ -24,11 +24,13 @@ from identity.models import (
     LeadEvent,
     Link,
     MigrationRecord,
+    Origin,
     Person,
     ScoutingRegistration,
     Unmatched,
 )
 from orphans.models import QuarantinedDriver
+from recovery.models import RecoveredLead
 from tests.oracle.matcher import World
 
 OBJECTIVE_PARK = "08e20910d81d42658d4334d3f6d10ac0"
@@ -288,6 +290,34 @@ def outcomes(driver_id: str) -> dict[str, str]:
     case = case_of(driver_id)
     assert case is not None, f"{driver_id} was never decided"
     return {piece["source_pk"]: piece["outcome"] for piece in case.evidence_json["evidence"]}
+
+
+# --- recovery -----------------------------------------------------------------------------------------
+
+
+def an_origin(person: Any, source_id: str, tag: str = "cabinet_lead", **columns: Any) -> Origin:
+    """Say where a person came from; ``source_id`` is the key of the record."""
+    values = {
+        "origin_confidence": 95, "origin_created_at": dt.datetime(2026, 1, 10, 12, tzinfo=ZoneInfo("America/Lima")),
+        "resolution_status": "resolved_auto",
+    }  # fmt: skip
+    return Origin.objects.create(
+        person_id=person, origin_tag=tag, origin_source_id=source_id, **values | columns
+    )  # fmt: skip
+
+
+def recovered(lead: Record, at: dt.datetime, person: Any = None, method: str = "retry_matching") -> RecoveredLead:
+    """Put on record that a lead came back at a moment."""
+    return RecoveredLead.objects.create(
+        lead_id=lead.source_pk, first_recovered_at=at, last_recovered_at=at, recovered_person_key=person,
+        recovery_method=method,
+    )  # fmt: skip
+
+
+def retry_leads(**parameters: Any) -> dict[str, Any]:
+    """Refresh the drivers index and match the lost leads again; return the tally of the latter."""
+    refresh()
+    return run_job(JobType.GAP_RECOVERY, **parameters)
 
 
 # --- running and asking -------------------------------------------------------------------------------
