@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
@@ -111,6 +113,15 @@ COLUMNS = {
         lead_id first_recovered_at last_recovered_at recovered_person_key recovered_by recovery_method updated_at""",
 }
 
+# What the guide for operators prints.
+GUIDE = (settings.BASE_DIR / "docs" / "recovery.es.md").read_text(encoding="utf-8")
+PRINTED = [
+    query.strip()
+    for block in re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)
+    for query in block.split(";")
+    if query.strip()
+]
+
 World = dict[str, Record]
 
 
@@ -207,3 +218,14 @@ def test_a_relation_has_the_columns_it_is_known_by(relation: str) -> None:
         cursor.execute(f"select * from {relation} limit 0")
         names: Any = {column.name for column in cursor.description}
     assert set(COLUMNS[relation].split()) - names == set()
+
+
+@pytest.mark.parametrize("number", range(len(PRINTED)))
+def test_every_query_of_the_guide_is_answered(number: int) -> None:
+    assert isinstance(ask(PRINTED[number]), list)
+
+
+def test_the_alerts_of_the_guide_come_with_the_gravest_first(world: World) -> None:
+    a_cabinet_lead(None, ago(2))
+    (query,) = (query for query in PRINTED if "v_identity_gap_alerts" in query)
+    assert [(row["severity"], row["days_open"]) for row in ask(query)] == [("high", 9), ("medium", 2), ("low", 1)]
