@@ -99,9 +99,9 @@ def retry_identity_matching(context: RunContext) -> None:
 
     with hold_writer_lock():
         apply_plan(context, context.run, _retry_chunks(context), told=told)
-    refresh_statistics(context, context.tally["events"], IDENTITY_STATISTICS)
-    refresh_statistics(context, context.tally["matched"] + context.tally["pending"], STATISTICS)
-    _end(context, RETRY_COUNTS[1:], time.monotonic() - started)
+        refresh_statistics(context, context.tally["events"], IDENTITY_STATISTICS)
+        refresh_statistics(context, context.tally["matched"] + context.tally["pending"], STATISTICS)
+        _end(context, RETRY_COUNTS[1:], started)
 
 
 def _plan_retry(context: RunContext) -> None:
@@ -192,7 +192,7 @@ def cabinet_recovery_impact(context: RunContext) -> None:
         context.count({"skipped": skipped})
     with hold_writer_lock():
         apply_plan(context, context.run, _impact_chunks(context))
-    _end(context, (), time.monotonic() - started)
+        _end(context, (), started)
 
 
 def _impact_chunks(context: RunContext) -> Chunk:
@@ -206,9 +206,10 @@ def _impact_chunks(context: RunContext) -> Chunk:
     return chunk
 
 
-def _end(context: RunContext, added_up: tuple[str, ...], seconds: float) -> None:
-    """Store the figures of the day, and what both runbooks print at the end."""
+def _end(context: RunContext, added_up: tuple[str, ...], started: float) -> None:
+    """Store the figures of the day, and what both runbooks print at the end; nobody may link meanwhile."""
     with context.transaction():
+        seconds = time.monotonic() - started
         if added_up:
             context.tally["processed"] = sum(context.tally[name] for name in added_up) + len(context.tally["errors"])
         context.tally["gaps"] = counted("recovery_day", {})

@@ -24,7 +24,9 @@ buckets as (
     from ops.v_cabinet_identity_recovery_impact_14d as impact
 )
 
-select 'gaps' as subject, leads.dated || ' dated leads, ' || gaps.leads || ' gaps, ' || gaps.known || ' known' as problem
+select
+    'gaps' as subject,
+    leads.dated || ' dated leads, ' || gaps.leads || ' gaps, ' || gaps.known || ' known' as problem
 from leads
 cross join gaps
 where gaps.leads <> leads.dated or gaps.known <> gaps.leads

@@ -26,9 +26,8 @@ stored as (
             where jobs.status = 'matched' and jobs.last_attempt_at >= now() - interval '24 hours'
         ),
         (
-            select count(*) from canon.identity_links as links, last_day
-            where links.source_table = 'module_ct_cabinet_leads'
-                and links.linked_at > coalesce(last_day.taken_at, '-infinity')
+            select count(*) from ops.cabinet_lead_gaps as linked, last_day
+            where linked.linked_at > coalesce(last_day.taken_at, '-infinity')
         ),
         (
             select jobs.fail_reason from ops.identity_matching_jobs as jobs
