@@ -379,10 +379,13 @@ class SearchMixin(admin.ModelAdmin):
         if not search_term.strip():
             return queryset, False
         keys = classify_query(search_term)
-        conditions = [found for search in self.get_searches(request) if (found := search(keys)) is not None]
-        if not conditions:
-            return queryset.none(), False
-        return queryset.filter(reduce(or_, (Q(condition) for condition in conditions))), False
+        return (queryset.filter(self.meant(request, keys)) if keys else queryset.none()), False
+
+    def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
+        """Return the condition of the rows that a text (keys of ``classify_query``) means; override it where rows are
+        found by way of others."""
+        found = [condition for search in self.get_searches(request) if (condition := search(keys)) is not None]
+        return reduce(or_, map(Q, found), Q(pk__in=[]))
 
 
 # --- display --------------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.html import format_html
@@ -114,11 +115,10 @@ class LinksBackfillEntryAdmin(BackfillAdmin):
     readonly_fields = fields
     search_help_text = gettext_lazy("Key of a registration")
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+    def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
         # The table is named for the sake of the index.
-        found, distinct = super().get_search_results(request, queryset, search_term)
         tables = ("module_ct_scouting_daily", "module_ct_cabinet_leads", "module_ct_migrations")
-        return (found.filter(source_table__in=tables) if search_term.strip() else found), distinct
+        return super().meant(request, keys) & Q(source_table__in=tables)
 
 
 @admin.register(LedgerBackfillEntry)

@@ -40,10 +40,8 @@ class OpenConflictFilter(OpenFirstFilter):
 
 
 class ConflictScoutFilter(ScoutFilter):
-    condition = "scout_ids__contains"
-
-    def wanted(self, number: int) -> Any:
-        return [number]
+    def narrowed(self, queryset: QuerySet, number: int) -> QuerySet:
+        return queryset.filter(scout_ids__contains=[number])
 
 
 class ConflictRuleFilter(LedgerRuleFilter):

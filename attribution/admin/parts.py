@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from attribution.admin import labels
 from attribution.admin.finding import LARGEST_ID
-from ct4site.admin_base import CodeFilter, GuardedAdmin, SearchMixin, classify_query, whole_number
+from ct4site.admin_base import CodeFilter, GuardedAdmin, SearchMixin, whole_number
 from identity.admin import finding
 
 
@@ -37,10 +36,11 @@ class ScoutFilter(admin.SimpleListFilter):
         number = whole_number(value, LARGEST_ID)
         if number is None:
             raise IncorrectLookupParameters
-        return queryset.filter(**{self.condition: self.wanted(number)})
+        return self.narrowed(queryset, number)
 
-    def wanted(self, number: int) -> Any:
-        return number
+    def narrowed(self, queryset: QuerySet, number: int) -> QuerySet:
+        """Return the rows of a scout; override it where no column says it."""
+        return queryset.filter(**{self.condition: number})
 
 
 class LedgerRuleFilter(CodeFilter):
@@ -80,25 +80,18 @@ def names_of(item: Any, numbers: Iterable[Any]) -> labels.Names:
 
 
 class PersonSearchMixin(SearchMixin):
-    """Search by whatever finds a person; ``other_conditions`` adds what else a text may mean."""
+    """Search by whatever finds a person, whose key is in ``person_column``; ``other_conditions`` adds what else a text
+    may mean."""
 
     search_help_text = gettext_lazy("Phone, licence, plate, name, or the key of a person or record")
     searches = (lambda keys: None,)
+    person_column = "pk"
 
     def other_conditions(self, keys: Any) -> Q:
         """Return a further condition for a text; none unless overridden."""
         return Q(pk__in=[])
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        if not search_term.strip():
-            return queryset, False
-        keys = classify_query(search_term)
-        if not keys:
-            return queryset.none(), False
+    def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
         found = finding.person_keys(keys)
-        if len(found) == finding.MOST:
-            messages.info(
-                request,
-                _("The search fits many. The first %(number)d are shown; add a word.") % {"number": finding.MOST},
-            )
-        return queryset.filter(Q(pk__in=found) | self.other_conditions(keys)), False
+        finding.say_if_vague(request, found)
+        return Q(**{f"{self.person_column}__in": found}) | self.other_conditions(keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -66,12 +66,10 @@ class PossibleSamePersonAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin)
     fields = ("state", "what_it_means", "shares", "scouts", "dates", "detected", "changed")
     readonly_fields = fields
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        if not search_term.strip():
-            return queryset, False
-        found, distinct = super().get_search_results(request, Person.objects.order_by(), search_term)
+    def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
+        found = Person.objects.filter(super().meant(request, keys)).order_by()
         persons = list(found.values_list("pk", flat=True))
-        return queryset.filter(Q(person_a__in=persons) | Q(person_b__in=persons)), distinct
+        return Q(person_a__in=persons) | Q(person_b__in=persons)
 
     def scouts_of(self, pair: PossibleSamePerson) -> list[Any]:
         return sorted({record["scout_id"] for record in _records(pair) if isinstance(record.get("scout_id"), int)})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -23,7 +23,6 @@ from ct4site.admin_base import (
     SearchMixin,
     Section,
     YesNoFilter,
-    classify_query,
     lima_time,
     link_to,
     pill,
@@ -86,12 +85,8 @@ class ScoutAdmin(ScoutNamesMixin, SearchMixin, ReadOnlyAdmin):
     )
     readonly_fields = fields
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        if not search_term.strip():
-            return queryset, False
-        keys = classify_query(search_term)
-        found = list(finding.scouts(keys).values_list("pk", flat=True)) if keys else []
-        return queryset.filter(pk__in=found), False
+    def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
+        return Q(pk__in=list(finding.scouts(keys).values_list("pk", flat=True)))
 
     def scouts_of(self, scout: Scout) -> list[Any]:
         return []

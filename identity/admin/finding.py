@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from ct4site.admin_base import Search, key_search, word_search
 from identity.models import DriverIndexEntry, LeadEvent, Link, Person, SourceTable, Unmatched
 
 # Drivers and persons that one search looks at; a text that fits more is too vague to page through.
 MOST = 1000
+
+
+def say_if_vague(request: HttpRequest, found: Sequence[Any]) -> None:
+    """Tell the user of a list that a search found as many as it looks at, so that there may be more."""
+    if len(found) == MOST:
+        messages.info(
+            request, _("The search fits many. The first %(number)d are shown; add a word.") % {"number": MOST}
+        )
 
 
 def by_record(keys: Mapping[str, Any]) -> Q:

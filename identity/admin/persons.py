@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
@@ -19,7 +19,6 @@ from ct4site.admin_base import (
     ReadOnlyAdmin,
     SearchMixin,
     Section,
-    classify_query,
     json_table,
     lima_time,
     link_to,
@@ -72,16 +71,10 @@ class PersonAdmin(SearchMixin, ReadOnlyAdmin):
         links = Link.objects.filter(person=OuterRef("pk")).order_by().values("person").annotate(number=Count("pk"))
         return super().get_queryset(request).annotate(record_count=Coalesce(Subquery(links.values("number")), 0))
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        if not search_term.strip():
-            return queryset, False
-        found = finding.person_keys(classify_query(search_term))
-        if len(found) == finding.MOST:
-            messages.info(
-                request,
-                _("The search fits many. The first %(number)d are shown; add a word.") % {"number": finding.MOST},
-            )
-        return queryset.filter(pk__in=found), False
+    def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
+        found = finding.person_keys(keys)
+        finding.say_if_vague(request, found)
+        return Q(pk__in=found)
 
     @admin.display(description=gettext_lazy("name"))
     def name(self, person: Person) -> str:

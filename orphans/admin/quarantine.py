@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -23,7 +23,6 @@ from ct4site.admin_base import (
     ReadOnlyAdmin,
     SearchMixin,
     Section,
-    classify_query,
     json_table,
     key_search,
     lima_time,
@@ -31,6 +30,7 @@ from ct4site.admin_base import (
     words,
 )
 from ct4site.models import AuditEntry
+from identity.admin import finding as identity_finding
 from identity.admin import labels as identity_labels
 from identity.admin import records
 from identity.admin.matching import RuleFilter
@@ -122,16 +122,10 @@ class QuarantinedDriverAdmin(SearchMixin, ReadOnlyAdmin):
         # The evidence is by far the largest column; only the page of one driver reads it.
         return super().get_queryset(request).defer("evidence_json")
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        if not search_term.strip():
-            return queryset, False
-        found = finding.driver_ids(classify_query(search_term))
-        if len(found) == finding.MOST:
-            messages.info(
-                request,
-                _("The search fits many. The first %(number)d are shown; add a word.") % {"number": finding.MOST},
-            )
-        return queryset.filter(pk__in=found), False
+    def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
+        found = finding.driver_ids(keys)
+        identity_finding.say_if_vague(request, found)
+        return Q(pk__in=found)
 
     @admin.display(description=gettext_lazy("driver"), ordering="driver_id")
     def driver(self, driver: QuarantinedDriver) -> SafeString:

@@ -15,7 +15,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
-from attribution.admin.collection import story, versions
+from attribution.admin.collection import filters, story, versions
 from attribution.admin.collection.home import collection
 from attribution.models import (
     Claim,
@@ -358,7 +358,9 @@ def test_claims_are_paged_through_without_losing_or_repeating_one(viewer, monkey
 # --- the list of claims ------------------------------------------------------------------------------------
 
 
-def test_claims_are_filtered_by_what_they_are_worth_how_they_stand_and_through_whom(viewer):
+@pytest.mark.parametrize("few", [filters.FEW, 0], ids=["few", "many"])
+def test_claims_are_filtered_by_what_they_are_worth_how_they_stand_and_through_whom(few, viewer, monkeypatch):
+    monkeypatch.setattr(filters, "FEW", few)
     old, new, gone = (
         a_recruit(ago(60), trips=SOME_TRIPS),
         a_recruit(ago(5), trips={0: 1}),

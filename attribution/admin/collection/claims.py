@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,10 +18,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from attribution.admin.collection import filters, labels, story
+from attribution.admin.parts import PersonSearchMixin
 from attribution.models import Claim, ClaimInCollection
-from ct4site.admin_base import KeysetChangeList, ReadOnlyAdmin, SearchMixin, Section, classify_query, lima_time, link_to
+from ct4site.admin_base import KeysetChangeList, ReadOnlyAdmin, Section, lima_time, link_to
 from ct4site.paginators import SoonCappedPaginator
-from identity.admin import finding
 
 
 class ClaimList(KeysetChangeList):
@@ -38,28 +38,15 @@ class Unread(ClaimList):
         self.result_list = []
 
 
-class ClaimSearchMixin(SearchMixin):
+class ClaimSearchMixin(PersonSearchMixin):
     """Search of claims by whatever finds their persons or accounts."""
 
     search_help_text = gettext_lazy("Driver, phone, licence, plate, name, or the key of a person or record")
-    searches = (lambda keys: None,)
     person_column = "person_key"
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        if not search_term.strip():
-            return queryset, False
-        keys = classify_query(search_term)
-        if not keys:
-            return queryset.none(), False
-        found = finding.person_keys(keys)
-        if len(found) == finding.MOST:
-            messages.info(
-                request,
-                _("The search fits many. The first %(number)d are shown; add a word.") % {"number": finding.MOST},
-            )
+    def other_conditions(self, keys: Any) -> Q:
         # The account too: by now it may belong to another person than its claim.
-        account = Q(driver_id=keys["text"].lower())
-        return queryset.filter(Q(**{f"{self.person_column}__in": found}) | account), False
+        return Q(driver_id=keys["text"].lower())
 
 
 @admin.register(ClaimInCollection)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import datetime
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
@@ -30,7 +30,6 @@ from ct4site.admin_base import (
     ReadOnlyAdmin,
     SearchMixin,
     YesNoFilter,
-    classify_query,
     lima_time,
     link_to,
     pill,
@@ -92,15 +91,10 @@ class ComparedClaimList(SearchMixin, ReadOnlyAdmin):
         comparison = request.comparison  # type: ignore[attr-defined]
         return super().get_queryset(request).filter(comparison=comparison).select_related("existing")
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        if not search_term.strip():
-            return queryset, False
-        keys = classify_query(search_term)
-        if not keys:
-            return queryset.none(), False
+    def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
         drivers = [driver.pk for driver in finding.drivers(keys)]
         # The account too: the list may name one that no driver of ours has.
-        return queryset.filter(driver_id__in=[*drivers, keys["text"].lower()]), False
+        return Q(driver_id__in=[*drivers, keys["text"].lower()])
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changes = super().get_changelist_instance(request)

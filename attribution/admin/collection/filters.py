@@ -8,12 +8,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
+from django.db import connection
+from django.db.models import OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from psycopg2 import sql
 
 from attribution.admin import labels as attribution_labels
 from attribution.admin.collection import labels, story
@@ -27,6 +29,25 @@ OUT_OF_OPERATION = (OrphanStatus.QUARANTINED, OrphanStatus.PURGED)
 
 WEEKS = 12
 FEW = 5000
+
+CLAIMS_OF_PERSONS = """
+select claims.claim_id
+from ops.person_scouts as persons
+cross join lateral ( -- 1 person : n claims, looked up person by person
+    select claim_id from canon.claims_yango_cabinet_14d where person_key = persons.person_key offset 0
+) as claims
+where persons.{column} = %(value)s
+limit %(most)s
+"""
+CLAIMS_OF_NO_PERSON = """
+select claims.claim_id
+from canon.claims_yango_cabinet_14d as claims
+where not exists (
+    select 1 from ops.person_scouts as persons
+    where persons.person_key = claims.person_key and persons.{column} is not null
+)
+limit %(most)s
+"""
 
 # Days overdue of each bucket, first and last (domain.md 12.4); None is without end.
 DAYS: dict[str, tuple[int | None, int | None]] = {
@@ -142,14 +163,7 @@ class QualityFilter(admin.SimpleListFilter):
         value = self.value()
         if not value:
             return queryset
-        known = PersonScout.objects.order_by()
-        if value == ScoutQuality.MISSING:
-            has_one = known.filter(person_key=OuterRef("person_key"), scout_quality_bucket__isnull=False)
-            return queryset.filter(~Exists(has_one))
-        persons = known.filter(scout_quality_bucket=value).values("person_key")
-        few = list(persons.values_list("person_key", flat=True)[: FEW + 1])
-        # Few are read first, so that the planner begins with them; many are met on every page of claims.
-        return queryset.filter(person_key__in=few if len(few) <= FEW else persons)
+        return _of_persons(queryset, "scout_quality_bucket", None if value == ScoutQuality.MISSING else value)
 
 
 class WeekFilter(admin.SimpleListFilter):
@@ -186,12 +200,26 @@ def _monday(text: str | None) -> datetime.date | None:
 
 
 class ClaimScoutFilter(ScoutFilter):
-    """By scout, asked of the persons it has: they are few, and read first, so that the planner knows."""
+    """By scout, asked of the stored persons."""
 
-    condition = "person_key__in"
+    def narrowed(self, queryset: QuerySet, number: int) -> QuerySet:
+        return _of_persons(queryset, "scout_id", number)
 
-    def wanted(self, number: int) -> list[Any]:
-        return list(PersonScout.objects.filter(scout_id=number).order_by().values_list("person_key", flat=True))
+
+def _of_persons(queryset: QuerySet, column: str, value: Any) -> QuerySet:
+    """The claims of the persons of whom ``ops.person_scouts`` says so; None for those of whom it says nothing.
+
+    Where they are few their keys are read first and the planner begins with them. Many are met on every page, where
+    each claim asks for its own person; joined, all claims would be joined with all persons first.
+    """
+    statement = CLAIMS_OF_NO_PERSON if value is None else CLAIMS_OF_PERSONS
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL(statement).format(column=sql.Identifier(column)), {"value": value, "most": FEW + 1})
+        keys = [key for (key,) in cursor.fetchall()]
+    if len(keys) <= FEW:
+        return queryset.filter(pk__in=keys)
+    told = PersonScout.objects.filter(person_key=OuterRef("person_key")).values(column)[:1]
+    return queryset.alias(told_person=Subquery(told)).filter(told_person=value)
 
 
 class QuarantineFilter(admin.SimpleListFilter):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.html import format_html
@@ -24,7 +24,6 @@ from ct4site.admin_base import (
     SearchMixin,
     Section,
     YesNoFilter,
-    classify_query,
     lima_time,
     link_to,
     pill,
@@ -68,15 +67,9 @@ class PaymentSearchMixin(SearchMixin):
     search_help_text = gettext_lazy("Driver, phone, licence, plate, name, key of a person, number of the list's row")
     searches = (lambda keys: None,)
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        if not search_term.strip():
-            return queryset, False
-        keys = classify_query(search_term)
-        if not keys:
-            return queryset.none(), False
+    def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
         drivers = [driver.pk for driver in finding.drivers(keys)]
-        persons = finding.person_keys(keys)
-        return queryset.filter(self.found(keys, drivers, persons)), False
+        return self.found(keys, drivers, finding.person_keys(keys))
 
     def found(self, keys: Any, drivers: list[str], persons: list[Any]) -> Q:
         """Return the condition of the rows that a text means."""

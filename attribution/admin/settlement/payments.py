@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -14,12 +13,12 @@ from django.utils.translation import gettext_lazy
 
 from attribution.admin import labels as attribution_labels
 from attribution.admin.collection import labels
+from attribution.admin.collection.claims import ClaimSearchMixin
 from attribution.admin.parts import ScoutFilter, ScoutNamesMixin, names_of
 from attribution.admin.settlement import words
 from attribution.admin.settlement.items import statement_link
 from attribution.models import MilestoneType, OriginTag, ScoutPayment, StatementItem
-from ct4site.admin_base import NOTHING, ReadOnlyAdmin, SearchMixin, Section, classify_query, lima_time, link_to
-from identity.admin import finding
+from ct4site.admin_base import NOTHING, ReadOnlyAdmin, Section, lima_time, link_to
 from identity.models import Person
 
 
@@ -28,25 +27,17 @@ class PaymentScoutFilter(ScoutFilter):
 
 
 @admin.register(ScoutPayment)
-class ScoutPaymentAdmin(ScoutNamesMixin, SearchMixin, ReadOnlyAdmin):
+class ScoutPaymentAdmin(ScoutNamesMixin, ClaimSearchMixin, ReadOnlyAdmin):
     purpose = gettext_lazy("What finance recorded as paid to scouts. It is only looked at here: nothing pays.")
     list_display = ("number", "scout", "which", "amount_shown", "paid", "paid_by", "payment_ref")
     list_filter = (PaymentScoutFilter,)
     ordering = ("-id",)
     sortable_by: ClassVar[tuple[str, ...] | None] = ()
-    search_help_text = gettext_lazy("Driver, phone, licence, plate, name, or the key of a person or record")
-    searches = (lambda keys: None,)
     fields = (
         "scout", "statement", "person", "account", "which", "reached", "payable", "amount_shown", "paid", "paid_by",
         "payment_ref", "notes", "item",
     )  # fmt: skip
     readonly_fields = fields
-
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        keys = classify_query(search_term)
-        if not keys:
-            return (queryset.none() if search_term.strip() else queryset), False
-        return queryset.filter(Q(person_key__in=finding.person_keys(keys)) | Q(driver_id=keys["text"].lower())), False
 
     def scouts_of(self, payment: Any) -> list[Any]:
         return [payment.scout_id]
