@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 from zoneinfo import ZoneInfo
 
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-from openpyxl.styles import Font
-from openpyxl.utils import get_column_letter
+from xlsxwriter import Workbook
+from xlsxwriter.exceptions import FileCreateError
 
 CONTENT_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 LIMA = ZoneInfo("America/Lima")
 MOST_ROWS = 1_048_575  # Excel's own, less the headings
 MOST_CHARACTERS = 32_767
 FIRST_YEAR = 1900  # Excel knows no earlier day
-MONEY = "#,##0.00"
+MONEY, DAY, MOMENT = "#,##0.00", "yyyy-mm-dd", "yyyy-mm-dd h:mm:ss"
 WIDEST = 60
+NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -56,61 +54,71 @@ def write_xlsx(target: Path | IO[bytes], sheets: Iterable[Sheet]) -> None:
             part.unlink(missing_ok=True)
             raise
         return
-    book = Workbook(write_only=True)
-    try:
-        for sheet in sheets:
-            rows = iter(sheet.rows)
-            number = 1
-            while not _fill(book, sheet, rows, number):
-                number += 1
-        book.save(target)
-    except BaseException:
-        for page in book.worksheets:  # its rows lie in a temporary file of its own until they are saved
-            with suppress(Exception):
-                page.close()
-                page._writer.cleanup()  # type: ignore[attr-defined]
-        raise
+    with tempfile.TemporaryDirectory() as folder:
+        book = Workbook(
+            target, {"constant_memory": True, "tmpdir": folder, "use_zip64": True, "nan_inf_to_errors": True}
+        )
+        try:
+            writer = _Writer(book)
+            for sheet in sheets:
+                rows = iter(sheet.rows)
+                number = 1
+                while not writer.fill(sheet, rows, number):
+                    number += 1
+            book.close()
+        except FileCreateError as error:
+            raise error.args[0] from None  # the OSError that it wraps
+        finally:
+            for (
+                page
+            ) in book.worksheets():  # its rows lie in the folder, which Windows does not remove under an open file
+                page._opt_close()
 
 
-def _fill(book: Workbook, sheet: Sheet, rows: Iterator[Sequence[Any]], number: int) -> bool:
-    """Fill one sheet; return whether that were all the rows."""
-    title = re.sub(r"[\[\]:*?/\\']", " ", sheet.title)[:25]
-    page = book.create_sheet(f"{title} ({number})" if number > 1 else title)
-    page.freeze_panes = "A2"
-    for place, heading in enumerate(sheet.headings, 1):
-        page.column_dimensions[get_column_letter(place)].width = min(WIDEST, max(12, len(heading) + 2))
-    headings = [WriteOnlyCell(page, _text(heading)) for heading in sheet.headings]
-    for cell in headings:
-        cell.data_type, cell.font = "s", Font(bold=True)
-    page.append(headings)
-    for written, row in enumerate(rows, 1):
-        page.append([_cell(page, value) for value in row])
-        if written == MOST_ROWS:
-            return False
-    return True
+class _Writer:
+    """Fills the sheets of one workbook."""
 
+    def __init__(self, book: Workbook) -> None:
+        self.book = book
+        self.bold = book.add_format({"bold": True})
+        self.money, self.day, self.moment = (book.add_format({"num_format": shown}) for shown in (MONEY, DAY, MOMENT))
 
-def _cell(page: Any, value: Any) -> Any:
-    """The value as openpyxl takes it; a cell object only where its type or its format would be guessed wrongly."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, Decimal):
-        cell = WriteOnlyCell(page, value)  # type: ignore[arg-type]  # it takes a Decimal
-        cell.number_format = MONEY
-        return cell
-    if isinstance(value, dt.datetime) and value.tzinfo is not None:
-        value = value.astimezone(LIMA).replace(tzinfo=None)
-    if isinstance(value, dt.date):
-        return value if value.year >= FIRST_YEAR else value.isoformat()
-    text = _text(value)
-    if text[:1] not in ("=", "#"):
-        return text
-    cell = WriteOnlyCell(page, text)
-    cell.data_type = "s"  # and no formula, no error value
-    return cell
+    def fill(self, sheet: Sheet, rows: Iterator[Sequence[Any]], number: int) -> bool:
+        """Fill one sheet; return whether that were all the rows."""
+        title = re.sub(r"[\[\]:*?/\\']", " ", sheet.title)[:25]
+        page = self.book.add_worksheet(f"{title} ({number})" if number > 1 else title)
+        page.freeze_panes(1, 0)
+        for place, heading in enumerate(sheet.headings):
+            page.set_column(place, place, min(WIDEST, max(12, len(heading) + 2)))
+            page.write_string(0, place, _text(heading), self.bold)
+        for written, row in enumerate(rows, 1):
+            for place, value in enumerate(row):
+                self._write(page, written, place, value)
+            if written == MOST_ROWS:
+                return False
+        return True
+
+    def _write(self, page: Any, row: int, place: int, value: Any) -> None:
+        if value is None or value == "":
+            return
+        if isinstance(value, str):
+            page.write_string(row, place, _text(value))
+        elif isinstance(value, bool):
+            page.write_boolean(row, place, value)
+        elif isinstance(value, int | float):
+            page.write_number(row, place, value)
+        elif isinstance(value, Decimal):
+            page.write_number(row, place, value, self.money)
+        elif isinstance(value, dt.date) and value.year >= FIRST_YEAR:
+            if isinstance(value, dt.datetime):
+                moment = value.astimezone(LIMA).replace(tzinfo=None) if value.tzinfo else value
+                page.write_datetime(row, place, moment, self.moment)
+            else:
+                page.write_datetime(row, place, value, self.day)
+        else:
+            page.write_string(row, place, _text(value))
 
 
 def _text(value: Any) -> str:
-    return ILLEGAL_CHARACTERS_RE.sub("", str(value))[:MOST_CHARACTERS]
+    text = str(value)
+    return (text if text.isprintable() else NO_XML.sub("", text))[:MOST_CHARACTERS]

@@ -34,7 +34,6 @@ class Row:
     person: str
     why: str
     milestone: str
-    pill: SafeString | str
     status: str
     note: str
     owed: Decimal
@@ -48,6 +47,10 @@ class Row:
     @property
     def milestone_link(self) -> SafeString | str:
         return link_to(self.item, self.milestone)
+
+    @property
+    def pill(self) -> SafeString | str:
+        return words.kind(self.item) if isinstance(self.item, SettlementLine) else words.status(self.item)
 
     @property
     def money(self) -> Sequence[str]:
@@ -147,15 +150,12 @@ class Account:
         if isinstance(item, SettlementLine):
             return Row(
                 item, words.person_name(item.person, item.person_id), words.why(item, names), words.milestone(item),
-                words.kind(item), item.get_kind_display(), words.reason(item, names), item.owed_amount, item.settled_before,
+                words.kind_text(item), words.reason(item, names), item.owed_amount, item.settled_before,
                 item.amount,
             )  # fmt: skip
-        status = item.get_payment_status_display()
-        if item.line_kind == LineKind.ADJUSTMENT:
-            status = f"{status} · {item.get_line_kind_display()}"
         return Row(
-            item, item.person_name or str(item.person_id), words.why(item, names), words.milestone(item), words.status(item),
-            status, words.standing(item, names, periods, self.open is not None),
+            item, item.person_name or str(item.person_id), words.why(item, names), words.milestone(item),
+            words.status_text(item), words.standing(item, names, periods, self.open is not None),
             item.owed_amount, item.settled_amount, item.owed_amount - item.settled_amount,
         )  # fmt: skip
 

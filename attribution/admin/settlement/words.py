@@ -27,7 +27,7 @@ from attribution.models import (
     SettlementPeriod,
     StatementItem,
 )
-from ct4site.admin_base import pill
+from ct4site.admin_base import pill, words
 from identity.models import Person
 
 Item = StatementItem | SettlementLine
@@ -48,6 +48,23 @@ BY_QUALITY: dict[str, Promise] = {
     ScoutQuality.SCOUTING: gettext_lazy("A registration of the person names the scout; the ledger names none"),
     ScoutQuality.PAYMENTS: gettext_lazy("A payment of the person names the scout; the ledger names none"),
 }
+# Why a line was written, or would be.
+REASONS: dict[str, Promise] = {
+    LineReason.REACHED: gettext_lazy("The milestone was reached and had not been settled before."),
+    LineReason.SCOUT_CHANGED: gettext_lazy(
+        "%(settled)s had been settled; the person is of %(scout)s now, so it is taken back."
+    ),
+    LineReason.MILESTONE_GONE: gettext_lazy(
+        "%(settled)s had been settled; the milestone is not reached any more, so it is taken back."
+    ),
+    LineReason.AMOUNT_CHANGED: gettext_lazy(
+        "%(settled)s had been settled and %(owed)s is owed: this is the difference."
+    ),
+    LineReason.OWED_AGAIN: gettext_lazy("What had been settled was taken back; it is owed again."),
+}
+SCOUT_GONE = gettext_lazy("%(settled)s had been settled; the person has no scout now, so it is taken back.")
+# Read once: what a model says of its own codes costs more than all the rest of a row.
+STATUSES, ORIGINS, KINDS = dict(PaymentStatus.choices), dict(OriginTag.choices), dict(LineKind.choices)
 KIND_TONES = {LineKind.LINE: "plain", LineKind.ADJUSTMENT: "warn"}
 
 
@@ -73,19 +90,29 @@ def milestone(item: Item) -> str:
         reached = labels.trips(item.milestone_value or 0)
     if item.origin_tag == OriginTag.CABINET:
         return reached
-    return f"{reached} · {item.get_origin_tag_display()}"
+    return f"{reached} · {words(ORIGINS, item.origin_tag)}"
+
+
+def status_text(item: StatementItem) -> str:
+    """Return how an item stands, and that closing now would adjust it, as plain text."""
+    told = words(STATUSES, item.payment_status)
+    return f"{told} · {kind_text(item)}" if item.line_kind == LineKind.ADJUSTMENT else told
+
+
+def kind_text(item: Item) -> str:
+    """Return whether a line settles for the first time or adjusts, as plain text."""
+    return words(KINDS, item.kind if isinstance(item, SettlementLine) else item.line_kind)
 
 
 def status(item: StatementItem) -> SafeString | str:
     """Return how an item stands as a pill."""
-    return pill(item.payment_status, item.get_payment_status_display())
+    return pill(item.payment_status, words(STATUSES, item.payment_status))
 
 
 def kind(item: Item) -> SafeString | str:
     """Return whether a line settles for the first time or adjusts, as a pill."""
     code = item.kind if isinstance(item, SettlementLine) else item.line_kind
-    words = dict(LineKind.choices).get(code or "", code)
-    return pill(code, words, KIND_TONES.get(code, "plain"))  # type: ignore[call-overload]
+    return pill(code, kind_text(item), KIND_TONES.get(code, "plain"))  # type: ignore[call-overload]
 
 
 def why(item: Item, names: attribution_labels.Names) -> str:
@@ -96,12 +123,12 @@ def why(item: Item, names: attribution_labels.Names) -> str:
         values = {"scout": attribution_labels.scout_text(item.current_scout_id, names)}
         return _("It was settled while the person was of this scout; now the person is of %(scout)s.") % values
     quality = item.scout_quality_bucket or ""
-    words = BY_QUALITY.get(quality, BY_QUALITY[ScoutQuality.LEDGER])
+    cause = BY_QUALITY.get(quality, BY_QUALITY[ScoutQuality.LEDGER])
     if quality == ScoutQuality.LEDGER:
-        words = BY_RULE.get(item.ledger_rule or "", words)
+        cause = BY_RULE.get(item.ledger_rule or "", cause)
     if item.attribution_date is None:
-        return f"{words}."
-    return f"{words} ({attribution_labels.day(item.attribution_date)})."
+        return f"{cause}."
+    return f"{cause} ({attribution_labels.day(item.attribution_date)})."
 
 
 def reason(item: Item, names: attribution_labels.Names) -> str:
@@ -110,22 +137,14 @@ def reason(item: Item, names: attribution_labels.Names) -> str:
         code, settled, owed = item.reason, item.settled_before, item.owed_amount
     else:
         code, settled, owed = item.line_reason or "", item.settled_amount, item.settled_amount + item.due_amount
+    if code == LineReason.REACHED:
+        return str(REASONS[code])
     values = {
         "settled": labels.money(settled, item.currency), "owed": labels.money(owed, item.currency),
         "scout": attribution_labels.scout_text(item.current_scout_id, names) if item.current_scout_id else "",
     }  # fmt: skip
-    sentences = {
-        LineReason.REACHED: _("The milestone was reached and had not been settled before."),
-        LineReason.SCOUT_CHANGED: (
-            _("%(settled)s had been settled; the person is of %(scout)s now, so it is taken back.")
-            if values["scout"]
-            else _("%(settled)s had been settled; the person has no scout now, so it is taken back.")
-        ),
-        LineReason.MILESTONE_GONE: _("%(settled)s had been settled; the milestone is not reached any more, so it is taken back."),
-        LineReason.AMOUNT_CHANGED: _("%(settled)s had been settled and %(owed)s is owed: this is the difference."),
-        LineReason.OWED_AGAIN: _("What had been settled was taken back; it is owed again."),
-    }  # fmt: skip
-    return sentences.get(code, "") % values  # type: ignore[call-overload]
+    is_gone = code == LineReason.SCOUT_CHANGED and not values["scout"]
+    return str(SCOUT_GONE if is_gone else REASONS.get(code, "")) % values
 
 
 def standing(item: StatementItem, names: attribution_labels.Names, periods: Periods, is_open: bool = True) -> str:
