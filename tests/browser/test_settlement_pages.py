@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 import openpyxl
 import pytest
 from django.db import transaction
 
 from attribution import settlement
-from attribution.models import ScoutPayment, SettlementLine, SettlementPeriod, StatementItem
+from attribution.models import OriginTag, ScoutPayment, SettlementLine, SettlementPeriod, StatementItem
 from ct4site import jobs
 from ct4site.models import JobType
 from identity.models import Person
@@ -76,6 +77,24 @@ def addresses() -> dict[str, str]:
 @pytest.mark.slow
 def test_every_page_fits_every_window_reads_well_and_breaks_no_security_policy(visit, world, screenshot):
     assert_pages_look_right(visit(world), addresses(), "settlement", screenshot)
+
+
+def test_a_statement_fits_beside_the_menu_in_both_languages(visit, world, screenshot):
+    large = Decimal("12345.50")
+    StatementItem.objects.filter(scout_id=7).update(
+        origin_tag=OriginTag.FLEET_MIGRATION, owed_amount=2 * large, settled_amount=large
+    )
+    for language in ("es", "en"):
+        for name in ("statement", "statement-closed"):
+            window = visit(world, width=1440, language=language)
+            page = window.go(addresses()[name])
+            page.locator("table.statement-rows").scroll_into_view_if_needed()
+            screenshot(window, f"{name}-{language}")
+            assert page.locator(".site-nav").is_visible()
+            hidden = page.locator(".scroll").evaluate_all(
+                "found => found.map(box => box.scrollWidth - box.clientWidth)"
+            )
+            assert hidden == [0, 0], (language, name)
 
 
 def test_a_statement_is_found_by_name_narrowed_downloaded_and_printed(visit, world, tmp_path):
