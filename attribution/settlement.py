@@ -28,6 +28,7 @@ from ct4site.jobs import JobError, RunContext, counted, job, merge_counts, state
 from ct4site.models import PHASES, AuditEntry, JobType, Run, RunStatus
 
 COUNTS = ("lines", "adjustments", "scouts", "persons", "blocked", "not_payable_yet", "audit")
+LONGEST_NAME = 100
 PHASES |= {
     "items": gettext_lazy("working out what scouts are owed"),
     "statements": gettext_lazy("writing the statements of scouts"),
@@ -203,8 +204,11 @@ def open_period(*, starts_on: dt.date, ends_on: dt.date, actor: str, name: str =
     """Open a settlement period; later ones are opened by the closing of the one before.
 
     Takes its days, who opens it, a name. Returns the period. Raises ``JobError`` when one is open, when the days do not
-    follow the last period, or when they are in the wrong order.
+    follow the last period, when they are in the wrong order, or when the name is too long for a heading.
     """
+    name = name.strip()
+    if len(name) > LONGEST_NAME:
+        raise JobError(_("The name of a period has at most %(number)s characters.") % {"number": LONGEST_NAME})
     if ends_on < starts_on:
         raise JobError(_("The last day of a period is not before its first."))
     last = SettlementPeriod.objects.order_by("-ends_on").first()
@@ -285,7 +289,12 @@ def _days(context: RunContext, period: SettlementPeriod) -> dict[str, Any]:
     if ends_on < period.starts_on:
         raise JobError(_("The period begins on %(day)s; it cannot end before.") % {"day": period.starts_on.isoformat()})
     if ends_on > timezone.localdate():
-        raise JobError(_("The period ends on %(day)s and cannot be closed before.") % {"day": ends_on.isoformat()})
+        raise JobError(
+            _(
+                "The period ends on %(day)s and cannot be closed before. To end it sooner, say up to which day (--until)."
+            )
+            % {"day": ends_on.isoformat()}
+        )
     starts, ends = next_period(period.starts_on, ends_on)
     ends = _day(context, "next_ends_on") or ends
     if ends < starts:

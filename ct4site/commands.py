@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -239,6 +241,14 @@ class LoadCommand(BaseCommand):
                 },
                 returncode=REJECTED_ROWS,
             )
+
+
+def day(text: str) -> dt.date:
+    """Argument type: a day, written YYYY-MM-DD."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(_("%(text)s is not a day (YYYY-MM-DD).") % {"text": text}) from error
 
 
 def positive(text: str) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from ct4site.commands import JobCommand
+from ct4site.commands import JobCommand, day
 from identity.jobs import FEEDS
 
 
@@ -17,12 +16,8 @@ class DatedCommand(JobCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument(
-            "--date-from", type=dt.date.fromisoformat, help=_("First day of the records (YYYY-MM-DD, Lima).")
-        )
-        parser.add_argument(
-            "--date-to", type=dt.date.fromisoformat, help=_("Last day of the records (YYYY-MM-DD, Lima).")
-        )
+        parser.add_argument("--date-from", type=day, help=_("First day of the records (YYYY-MM-DD, Lima)."))
+        parser.add_argument("--date-to", type=day, help=_("Last day of the records (YYYY-MM-DD, Lima)."))
 
     def parameters(self, options: dict[str, Any]) -> dict[str, Any]:
         dates = {name: options[name].isoformat() if options[name] else None for name in ("date_from", "date_to")}

@@ -402,17 +402,27 @@ def test_a_row_that_says_paid_and_not_paid_is_rejected(compare):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "named"),
     [
-        b"", b"driver_id,milestone\nx,5\n", b"milestone,amount_expected\n5,35\n", b"\xff\xfe", b"driver_id,milestone,amount_expected\nx\0,5,35\n",
-        b"driver_id,driver_id,milestone,amount_expected\n", b'driver_id,milestone,amount_expected\n"x,5,35\n',
-        b"PK\x03\x04\x14\x00",
+        (b"", "empty"), (b"driver_id,milestone\nx,5\n", "amount_expected"), (b"milestone,amount_expected\n5,35\n", "driver_id"),
+        (b"\xff\xfe", "UTF-8"), (b"driver_id,milestone,amount_expected\nx\0,5,35\n", "Line 2"),
+        (b"driver_id,driver_id,milestone,amount_expected\n", "driver_id"),
+        (b'driver_id,milestone,amount_expected\n"x,5,35\n', "Line 2"), (b"PK\x03\x04\x14\x00", "no text file"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_do_is_refused_whole(compare, text):
+def test_a_file_that_cannot_do_is_refused_whole(compare, text, named):
     told = compare(text)
     assert (told.code, told.tally) == (1, {})
-    assert "claims.csv" in told.said
+    assert "claims.csv" in told.said and named in told.said.partition("claims.csv")[2]
+    assert (ClaimComparison.objects.count(), ExistingClaimList.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["gone.csv", "."])
+def test_a_file_that_is_not_there_or_is_a_folder_is_named_and_nothing_is_kept(tmp_path, name):
+    path = tmp_path / name
+    with pytest.raises(CommandError) as refused:
+        call_command("compare_claims", str(path))
+    assert path.resolve().name in str(refused.value) and refused.value.returncode == 1
     assert (ClaimComparison.objects.count(), ExistingClaimList.objects.count()) == (0, 0)
 
 

@@ -707,6 +707,35 @@ def test_the_commands_open_and_close_periods(capsys):
     assert list(SettlementPeriod.objects.values_list("starts_on", "ends_on")) == [(ago(2), ago(1)), (ago(60), ago(3))]
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["open_settlement_period", "--from", "31/01/2026", "--until", "2026-02-28"], "--from: 31/01/2026 is not a day (YYYY-MM-DD)"),
+        (["open_settlement_period", "--from", "2026-02-01", "--until", "2026-02-30"], "--until: 2026-02-30 is not a day (YYYY-MM-DD)"),
+        (["open_settlement_period", "--from", "2026-02-01"], "--until"),
+        (["open_settlement_period", "--from", "2026-02-01", "--until", "2026-02-28", "--name", "x" * 101], "at most 100 characters"),
+        (["close_settlement_period"], "No settlement period is open"),
+        (["close_settlement_period", "--next-until", "tomorrow"], "--next-until: tomorrow is not a day (YYYY-MM-DD)"),
+    ],
+    ids=["no day", "no such day", "no last day", "long name", "nothing open", "no day at the closing"],
+)  # fmt: skip
+def test_a_wrong_word_to_a_command_of_settlement_is_named_and_opens_nothing(command, words):
+    with pytest.raises(CommandError) as refused:
+        call_command(*command)
+    assert words in str(refused.value) and refused.value.returncode == 1
+    assert not SettlementPeriod.objects.exists() and not AuditEntry.objects.filter(action="open_period").exists()
+
+
+def test_a_period_that_ends_too_late_by_a_slip_is_closed_up_to_another_day():
+    opened(until=-400)
+    a_recruit_of(7)
+    with pytest.raises(CommandError, match=r"say up to which day \(--until\)"):
+        call_command("close_settlement_period")
+    assert lines() == []
+    call_command("close_settlement_period", "--until", ago(1).isoformat())
+    assert len(lines()) == 2
+
+
 # --- at once, and at random ---------------------------------------------------------------------------
 
 

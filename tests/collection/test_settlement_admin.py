@@ -123,6 +123,7 @@ BAD = [
     "after=x", "before=%ff", "after=99999999999999999999", "o=99.-5.x", "p=-1", "all=", "q=" + "9" * 500, "q=%25%28%27%5C", "q=+++",
     "scout=7&show=NOPE", "scout=7&show=PAID&after=x", "scout=7&period=77777", "scout=7&period=x", "scout=7&after=99999999999999999999",
     "scout=%27--", "scout=" + "9" * 300, "scout=+++", "scout=7&before=1", "period=1",
+    "scout=%00", "scout=ro%00jas", "scout=7&period=%00", "scout=7&show=%00",
 ]  # fmt: skip
 
 
@@ -135,6 +136,15 @@ def test_no_question_put_to_a_list_or_a_statement_is_a_fault_of_the_server(viewe
     viewer.raise_request_exception = False
     answers = {query: viewer.get(f"{address}?{query}").status_code for query in BAD}
     assert {query: code for query, code in answers.items() if code not in (200, 302, 400, 404)} == {}
+
+
+@pytest.mark.parametrize("address", [STATEMENT, PRINT, XLSX], ids=["page", "print", "workbook"])
+def test_a_statement_that_cannot_be_is_refused_in_words(viewer, address):  # noqa: F811
+    viewer.raise_request_exception = False
+    for query in ("scout=7&period=x", "scout=7&period=99999999999", "scout=99999999999", "scout=%00"):
+        answer = viewer.get(f"{address}?{query}")
+        assert answer.status_code == 400 and "This address cannot be read" in answer.content.decode(), query
+    assert viewer.get(f"{address}?scout=7&period=77777").status_code == 404
 
 
 @each_screen

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from ct4site.commands import JobCommand
+from ct4site.commands import JobCommand, day
 from ct4site.models import JobType
 
 
@@ -25,12 +24,8 @@ class Command(JobCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument(
-            "--until", type=dt.date.fromisoformat, metavar="DAY", help=_("Close it up to this day (YYYY-MM-DD).")
-        )
-        parser.add_argument(
-            "--next-until", type=dt.date.fromisoformat, metavar="DAY", help=_("Last day of the next period.")
-        )
+        parser.add_argument("--until", type=day, metavar="DAY", help=_("Close it up to this day (YYYY-MM-DD)."))
+        parser.add_argument("--next-until", type=day, metavar="DAY", help=_("Last day of the next period."))
         parser.add_argument(
             "--expect", metavar="FINGERPRINT", help=_("Close only if what is due is still what the preview showed.")
         )
