@@ -65,8 +65,11 @@ new_persons as (
     returning *
 ),
 
-persons_before as (
-    select persons.*
+-- Every row that is changed brings its state before along: joined afterwards, by guess a row or two, it would be looked
+-- for among all others, row by row.
+persons_before as materialized (
+    select
+        persons as stored, todo.person_confidence, todo.person_phone, todo.person_license, todo.person_name
     from canon.identity_registry as persons
     inner join todo on todo.person_key = persons.person_key
     where todo.is_first_of_person and not todo.is_new_person
@@ -80,15 +83,14 @@ persons_before as (
 
 completed_persons as (
     update canon.identity_registry as persons
-    set confidence_level = coalesce(todo.person_confidence, persons.confidence_level),
-        primary_phone = coalesce(nullif(persons.primary_phone, ''), todo.person_phone),
-        primary_license = coalesce(nullif(persons.primary_license, ''), todo.person_license),
-        primary_full_name = coalesce(nullif(persons.primary_full_name, ''), todo.person_name),
+    set confidence_level = coalesce(old.person_confidence, persons.confidence_level),
+        primary_phone = coalesce(nullif(persons.primary_phone, ''), old.person_phone),
+        primary_license = coalesce(nullif(persons.primary_license, ''), old.person_license),
+        primary_full_name = coalesce(nullif(persons.primary_full_name, ''), old.person_name),
         updated_at = now()
-    from todo
-    where todo.person_key = persons.person_key and todo.is_first_of_person
-        and persons.person_key in (select person_key from persons_before)
-    returning persons.*
+    from persons_before as old
+    where persons.person_key = (old.stored).person_key
+    returning persons.person_key, to_jsonb(old.stored) as before, to_jsonb(persons) as after
 ),
 
 new_links as (
@@ -112,14 +114,17 @@ new_links as (
 ),
 
 unmatched_before as materialized (
-    select (known_unmatched.stored).*
+    select
+        known_unmatched.stored, todo.person_key, todo.recorded_at, todo.reason_code, todo.details,
+        todo.candidates_preview, todo.phone_norm, todo.license_norm, todo.plate_norm, todo.named_driver_id,
+        todo.record_digest
     from known_unmatched
     inner join todo on todo.seq = known_unmatched.seq
     where todo.person_key is null or (known_unmatched.stored).status = 'OPEN'
 ),
 
-unmatched_written as (
-    insert into canon.identity_unmatched (
+unmatched_new as (
+    insert into canon.identity_unmatched as unmatched (
         source_table, source_pk, snapshot_date, reason_code, details, candidates_preview, run_id,
         phone_norm, license_norm, plate_norm, driver_id, record_digest
     )
@@ -127,31 +132,42 @@ unmatched_written as (
         source_table, source_pk, recorded_at, reason_code, details, candidates_preview, %(run_id)s,
         phone_norm, license_norm, plate_norm, named_driver_id, record_digest
     from todo
-    where person_key is null
-    on conflict (source_table, source_pk) do update set
-        snapshot_date = excluded.snapshot_date,
-        reason_code = excluded.reason_code,
-        details = excluded.details,
-        candidates_preview = excluded.candidates_preview,
-        run_id = excluded.run_id,
-        phone_norm = excluded.phone_norm,
-        license_norm = excluded.license_norm,
-        plate_norm = excluded.plate_norm,
-        driver_id = excluded.driver_id,
-        record_digest = excluded.record_digest,
+    where person_key is null and not exists (select 1 from known_unmatched where known_unmatched.seq = todo.seq)
+    returning unmatched.id, unmatched.reason_code, null::jsonb as before, to_jsonb(unmatched) as after
+),
+
+unmatched_again as (
+    update canon.identity_unmatched as unmatched
+    set snapshot_date = old.recorded_at,
+        reason_code = old.reason_code,
+        details = old.details,
+        candidates_preview = old.candidates_preview,
+        run_id = %(run_id)s,
+        phone_norm = old.phone_norm,
+        license_norm = old.license_norm,
+        plate_norm = old.plate_norm,
+        driver_id = old.named_driver_id,
+        record_digest = old.record_digest,
         status = 'OPEN',
         resolved_at = null,
         is_stale = false
-    returning *
+    from unmatched_before as old
+    where old.person_key is null and unmatched.id = (old.stored).id
+    returning unmatched.id, unmatched.reason_code, to_jsonb(old.stored) as before, to_jsonb(unmatched) as after
+),
+
+unmatched_written as (
+    select * from unmatched_new
+    union all
+    select * from unmatched_again
 ),
 
 unmatched_resolved as (
     update canon.identity_unmatched as unmatched
     set status = 'RESOLVED', resolved_at = now(), is_stale = false
     from unmatched_before as old
-    inner join todo on todo.source_table = old.source_table and todo.source_pk = old.source_pk
-    where todo.person_key is not null and unmatched.id = old.id
-    returning unmatched.*
+    where old.person_key is not null and unmatched.id = (old.stored).id
+    returning unmatched.id, to_jsonb(old.stored) as before, to_jsonb(unmatched) as after
 ),
 
 events_written as (
@@ -187,17 +203,19 @@ events_written as (
 
 -- What a person decided stays (P7); so does what is right already.
 origins_before as materialized (
-    select origins.*
+    select
+        origins as stored, todo.origin_tag, todo.origin_source_id, todo.origin_confidence, todo.origin_created_at,
+        todo.resolution_status
     from canon.identity_origin as origins
     inner join todo on todo.person_key = origins.person_key
-    where todo.is_first_of_person and origins.decided_by = 'system'
+    where todo.is_first_of_person and todo.origin_tag is not null and origins.decided_by = 'system'
         and origins.resolution_status in ('pending_review', 'resolved_auto')
         and (origins.origin_tag, origins.origin_source_id, origins.origin_confidence, origins.resolution_status)
             is distinct from (todo.origin_tag, todo.origin_source_id, todo.origin_confidence, todo.resolution_status)
 ),
 
-origins_written as (
-    insert into canon.identity_origin (
+origins_new as (
+    insert into canon.identity_origin as origins (
         person_key, origin_tag, origin_source_id, origin_confidence, origin_created_at, resolution_status, evidence
     )
     select
@@ -207,19 +225,24 @@ origins_written as (
     where todo.is_first_of_person and todo.origin_tag is not null
         and (
             todo.is_new_person
-            or todo.person_key in (select person_key from origins_before)
             or not exists (select 1 from canon.identity_origin as known where known.person_key = todo.person_key)
         )
-    on conflict (person_key) do update set
-        origin_tag = excluded.origin_tag,
-        origin_source_id = excluded.origin_source_id,
-        origin_confidence = excluded.origin_confidence,
-        origin_created_at = excluded.origin_created_at,
-        resolution_status = excluded.resolution_status,
-        evidence = excluded.evidence,
+    returning origins.person_key, null::canon.identity_origin as before, origins as after
+),
+
+origins_changed as (
+    update canon.identity_origin as origins
+    set origin_tag = old.origin_tag,
+        origin_source_id = old.origin_source_id,
+        origin_confidence = old.origin_confidence,
+        origin_created_at = old.origin_created_at,
+        resolution_status = old.resolution_status,
+        evidence = jsonb_build_object('run_id', %(run_id)s),
         decided_at = now(),
         updated_at = now()
-    returning *
+    from origins_before as old
+    where origins.person_key = (old.stored).person_key
+    returning origins.person_key, old.stored as before, origins as after
 ),
 
 origin_history as (
@@ -229,12 +252,14 @@ origin_history as (
         ruleset_version_old, ruleset_version_new, changed_by, change_reason, run_id
     )
     select
-        new.person_key, old.origin_tag, new.origin_tag, old.origin_source_id, new.origin_source_id,
-        old.origin_confidence, new.origin_confidence, old.resolution_status, new.resolution_status,
-        old.ruleset_version, new.ruleset_version, 'system',
-        case when old.person_key is null then 'first record linked' else 'better record linked' end, %(run_id)s
-    from origins_written as new
-    left join origins_before as old on old.person_key = new.person_key
+        written.person_key, (written.before).origin_tag, (written.after).origin_tag,
+        (written.before).origin_source_id, (written.after).origin_source_id,
+        (written.before).origin_confidence, (written.after).origin_confidence,
+        (written.before).resolution_status, (written.after).resolution_status,
+        (written.before).ruleset_version, (written.after).ruleset_version, 'system',
+        case when (written.before).person_key is null then 'first record linked' else 'better record linked' end,
+        %(run_id)s
+    from (select * from origins_new union all select * from origins_changed) as written
     returning 1
 ),
 
@@ -246,32 +271,23 @@ audited as (
     from new_persons as rows
     union all
     select
-        %(run_id)s, %(actor)s, 'complete_person', 'identity_registry', rows.person_key::text,
-        rows.person_key, to_jsonb(old), to_jsonb(rows)
-    from completed_persons as rows
-    inner join persons_before as old on old.person_key = rows.person_key
+        %(run_id)s, %(actor)s, 'complete_person', 'identity_registry', person_key::text, person_key, before, after
+    from completed_persons
     union all
     select %(run_id)s, %(actor)s, 'link', 'identity_links', rows.id::text, rows.person_key, null, to_jsonb(rows)
     from new_links as rows
     union all
-    select
-        %(run_id)s, %(actor)s, 'leave_unmatched', 'identity_unmatched', rows.id::text,
-        null, to_jsonb(old), to_jsonb(rows)
-    from unmatched_written as rows
-    left join unmatched_before as old on old.id = rows.id
+    select %(run_id)s, %(actor)s, 'leave_unmatched', 'identity_unmatched', id::text, null, before, after
+    from unmatched_written
     union all
-    select
-        %(run_id)s, %(actor)s, 'resolve_unmatched', 'identity_unmatched', rows.id::text,
-        null, to_jsonb(old), to_jsonb(rows)
-    from unmatched_resolved as rows
-    inner join unmatched_before as old on old.id = rows.id
+    select %(run_id)s, %(actor)s, 'resolve_unmatched', 'identity_unmatched', id::text, null, before, after
+    from unmatched_resolved
     union all
     -- A first origin has its line in the origin history, and an undo reads it there.
     select
-        %(run_id)s, %(actor)s, 'set_origin', 'identity_origin', rows.person_key::text,
-        rows.person_key, to_jsonb(old), to_jsonb(rows)
-    from origins_written as rows
-    inner join origins_before as old on old.person_key = rows.person_key
+        %(run_id)s, %(actor)s, 'set_origin', 'identity_origin', person_key::text, person_key,
+        to_jsonb(before), to_jsonb(after)
+    from origins_changed
     returning 1
 )
 
@@ -280,7 +296,7 @@ select jsonb_build_object(
     'persons_completed', (select count(*) from completed_persons),
     'driver_links', (select count(*) from new_links where source_table = 'drivers'),
     'events', (select count(*) from events_written),
-    'origins', (select count(*) from origins_written),
+    'origins', (select count(*) from origin_history),
     'origin_history', (select count(*) from origin_history),
     'unmatched_resolved', (select count(*) from unmatched_resolved),
     'audit', (select count(*) from audited),

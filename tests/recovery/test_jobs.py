@@ -228,7 +228,7 @@ def test_a_lead_that_is_gone_from_the_feed_is_given_up_once() -> None:
     assert of_tries(retry()) == {"processed": 1, "matched": 0, "failed": 1, "pending": 0, "skipped": 0}
     assert tries_of(lead) == ("failed", 2, "lead_not_found")
     assert of_tries(retry())["processed"] == 0
-    CabinetLead.objects.create(external_id=lead.source_pk, lead_created_at=dt.datetime(2026, 1, 10), park_phone=PHONE)
+    CabinetLead.objects.create(external_id=lead.source_pk, lead_created_at="2026-01-10", park_phone=PHONE)
     assert retry()["pending"] == 1
 
 
