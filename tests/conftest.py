@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -32,10 +33,25 @@ def empty_source_tables() -> Callable[[], None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _cheap_passwords() -> Iterator[None]:
-    """A password hash is slow on purpose; hundreds of tests make a user, few care for the password."""
-    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+def _cheap_starts() -> Iterator[None]:
+    """What is dear once and done by hundreds of tests.
+
+    A password hash is slow on purpose, and few tests care for the password. The site looks at every static file when it
+    starts, which for tests is with every client.
+    """
+    with override_settings(
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"], WHITENOISE_AUTOREFRESH=True
+    ):
         yield
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Tests are small and lose nothing in a power cut: no waiting for the disk, few buffers to look through for each
+    temporary table that goes.
+    """
+    options = connection.settings_dict["OPTIONS"]
+    options["options"] += " -c synchronous_commit=off -c temp_buffers=4MB"
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +95,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("faults"):
             item.add_marker("slow")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays until the end; the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
