@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator
-from importlib import import_module
 
 import hypothesis
 import pytest
 import pytest_django
 from django.db import connection
 from django.test import override_settings
+
+from tests.shared import ask_last, put_rules_back
 
 # No deadline: a slow machine is not a fault. Nothing is stored: a failure prints what repeats it.
 hypothesis.settings.register_profile("ct4", deadline=None, database=None, print_blob=True)
@@ -73,10 +74,7 @@ def _rules_are_there(request: pytest.FixtureRequest) -> None:
     if marker is None:
         return
     request.getfixturevalue("transactional_db" if marker.kwargs.get("transaction", False) else "db")
-    with connection.cursor() as cursor:
-        cursor.execute("select not exists (select 1 from ops.partner_payment_rules)")
-        if cursor.fetchone()[0]:
-            cursor.execute(import_module("attribution.migrations.0004_collection").SEED)
+    put_rules_back()
 
 
 @pytest.fixture(scope="session")
@@ -91,10 +89,11 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.Djan
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever kills processes waits for them to come back."""
+    """Whatever kills processes waits for them to come back; whoever shares a world comes last."""
     for item in items:
         if item.get_closest_marker("faults"):
             item.add_marker("slow")
+    ask_last(items)
 
 
 def pytest_collection_finish() -> None:

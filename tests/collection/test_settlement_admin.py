@@ -40,6 +40,7 @@ from tests.attribution.stories import a_scout
 from tests.attribution.test_admin import ODD_KEYS, list_of, listed, page_of, rows, sections, signed_in, text_of, visible
 from tests.collection.stories import Recruit, a_person, ago, collect, quarantine, refresh
 from tests.collection.test_admin import CLAIMS, a_user, viewer  # noqa: F401  a fixture
+from tests.shared import made_once
 from tests.collection.test_settlement import a_recruit_of, belongs_to, close, opened, suspected
 
 pytestmark = pytest.mark.django_db
@@ -83,6 +84,9 @@ def a_world() -> World:
     return World(settled, held, later, lost, nothing, closed, open_)
 
 
+world = made_once("world", a_world)
+
+
 def told(client: Client, **query: Any) -> dict[tuple[str, str], list[str]]:
     """The rows of a statement's page by (person, milestone): why, status and note, owed, settled, amount."""
     context = client.get(STATEMENT, query).context_data
@@ -109,8 +113,7 @@ def test_every_screen_has_a_purpose_and_passes_the_checks_of_the_admin():
 
 
 @each_screen
-def test_nothing_of_a_settlement_can_be_added_changed_or_deleted_on_a_screen(admin_client, model):
-    a_world()
+def test_nothing_of_a_settlement_can_be_added_changed_or_deleted_on_a_screen(admin_client, model, world):
     page = page_of(model._default_manager.order_by("pk").first())
     assert admin_client.post(list_of(model) + "add/", {}).status_code == 403
     assert admin_client.post(page, {}).status_code == 403
@@ -131,8 +134,7 @@ BAD = [
 @pytest.mark.parametrize(
     "address", [*map(list_of, OUR_SCREENS), STATEMENT, PRINT, XLSX], ids=lambda address: address.split("/")[-2]
 )
-def test_no_question_put_to_a_list_or_a_statement_is_a_fault_of_the_server(viewer, address):  # noqa: F811
-    a_world()
+def test_no_question_put_to_a_list_or_a_statement_is_a_fault_of_the_server(viewer, address, world):  # noqa: F811
     viewer.raise_request_exception = False
     answers = {query: viewer.get(f"{address}?{query}").status_code for query in BAD}
     assert {query: code for query, code in answers.items() if code not in (200, 302, 400, 404)} == {}
@@ -154,8 +156,7 @@ def test_a_page_of_nothing_leads_home_or_is_refused(viewer, model):  # noqa: F81
 
 
 @each_screen
-def test_a_screen_is_shown_to_those_only_who_may_see_it(client, model):
-    a_world()
+def test_a_screen_is_shown_to_those_only_who_may_see_it(client, model, world):
     user = a_user("solo")
     signed_in(client, user)
     addresses = [list_of(model), page_of(model._default_manager.order_by("pk").first())]
@@ -181,9 +182,8 @@ def test_before_anything_is_settled_every_page_is_a_page_too(viewer):  # noqa: F
     assert "would settle S/ 0.00" in text_of(viewer, STATEMENT)
 
 
-def test_hostile_texts_are_shown_as_text(viewer):  # noqa: F811
+def test_hostile_texts_are_shown_as_text(viewer, world):  # noqa: F811
     hostile = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
-    world = a_world()
     a_scout(8, hostile)
     belongs_to(world.settled.person, 8)
     Person.objects.update(primary_full_name=hostile)
@@ -200,8 +200,7 @@ def test_hostile_texts_are_shown_as_text(viewer):  # noqa: F811
 # --- the statement of a scout -------------------------------------------------------------------------------
 
 
-def test_a_statement_says_of_each_person_why_it_is_the_scouts_how_it_stands_and_what_would_unblock_it(viewer):  # noqa: F811
-    world = a_world()
+def test_a_statement_says_of_each_person_why_it_is_the_scouts_how_it_stands_and_what_would_unblock_it(viewer, world):  # noqa: F811
     found = told(viewer, scout=7)
     block = BLOCKS["POSSIBLE_SAME_PERSON"]
     with translation.override("en"):
@@ -228,8 +227,7 @@ def test_a_statement_says_of_each_person_why_it_is_the_scouts_how_it_stands_and_
     ]  # fmt: skip
 
 
-def test_the_sums_of_a_statement_are_those_of_its_rows_to_the_cent(viewer):  # noqa: F811
-    a_world()
+def test_the_sums_of_a_statement_are_those_of_its_rows_to_the_cent(viewer, world):  # noqa: F811
     ScoutPaymentRule.objects.filter(milestone_value=5).update(amount=Decimal("25.33"))
     refresh()
     items_of = StatementItem.objects.filter(scout_id=7)
@@ -247,8 +245,7 @@ def test_the_sums_of_a_statement_are_those_of_its_rows_to_the_cent(viewer):  # n
     assert "would settle S/ -19.67" in text_of(viewer, f"{STATEMENT}?scout=7")
 
 
-def test_the_statement_of_a_closed_period_tells_what_was_settled_then_and_the_adjustments_by_themselves(viewer):  # noqa: F811
-    world = a_world()
+def test_the_statement_of_a_closed_period_tells_what_was_settled_then_and_the_adjustments_by_themselves(viewer, world):  # noqa: F811
     assert sums(viewer, scout=7, period=world.closed.pk) == {
         "New": (3, "S/ 65.00", "S/ 0.00", "S/ 65.00"), "Adjustments of earlier periods": (0, "S/ 0.00", "S/ 0.00", "S/ 0.00"),
         "All": (3, "S/ 65.00", "S/ 0.00", "S/ 65.00"),
@@ -269,15 +266,13 @@ def test_the_statement_of_a_closed_period_tells_what_was_settled_then_and_the_ad
     assert sums(viewer, scout=7, period=world.closed.pk)["All"] == (3, "S/ 65.00", "S/ 0.00", "S/ 65.00")
 
 
-def test_a_statement_is_narrowed_to_one_status_while_its_sums_stay_whole(viewer):  # noqa: F811
-    world = a_world()
+def test_a_statement_is_narrowed_to_one_status_while_its_sums_stay_whole(viewer, world):  # noqa: F811
     found = told(viewer, scout=7, show="BLOCKED")
     assert {person for person, _milestone in found} == {world.held.person}
     assert sums(viewer, scout=7, show="BLOCKED") == sums(viewer, scout=7)
 
 
-def test_a_statement_is_paged_through_without_losing_or_repeating_a_row(viewer, monkeypatch):  # noqa: F811
-    world = a_world()
+def test_a_statement_is_paged_through_without_losing_or_repeating_a_row(viewer, monkeypatch, world):  # noqa: F811
     monkeypatch.setattr(items, "PAGE", 2)
     for query, expected in (("scout=7", 9), (f"scout=7&period={world.closed.pk}", 3), ("scout=7&show=PENDING", 3)):
         seen, back, here = [], [], f"{STATEMENT}?{query}"
@@ -293,8 +288,7 @@ def test_a_statement_is_paged_through_without_losing_or_repeating_a_row(viewer, 
         assert set(back) == set(seen), query
 
 
-def test_a_scout_is_chosen_by_number_or_by_name(viewer):  # noqa: F811
-    world = a_world()
+def test_a_scout_is_chosen_by_number_or_by_name(viewer, world):  # noqa: F811
     a_scout(10, "ROJAS PEDRO")
     answer = viewer.get(STATEMENT, {"scout": "soto", "period": world.closed.pk})
     assert answer.status_code == 302 and answer["Location"] == f"{STATEMENT}?scout=9&period={world.closed.pk}"
@@ -303,8 +297,7 @@ def test_a_scout_is_chosen_by_number_or_by_name(viewer):  # noqa: F811
     assert "None." in text_of(viewer, f"{STATEMENT}?scout=nobody")
 
 
-def test_the_printed_statement_has_all_rows_and_sums_without_any_navigation(viewer):  # noqa: F811
-    world = a_world()
+def test_the_printed_statement_has_all_rows_and_sums_without_any_navigation(viewer, world):  # noqa: F811
     page = viewer.get(PRINT, {"scout": 7})
     body, text = page.content.decode(), text_of(viewer, f"{PRINT}?scout=7")
     assert "<nav" not in body and "<script>" not in body and "style=" not in body
@@ -316,8 +309,7 @@ def test_the_printed_statement_has_all_rows_and_sums_without_any_navigation(view
     )
 
 
-def test_a_very_long_print_says_that_it_stops(viewer, monkeypatch):  # noqa: F811
-    a_world()
+def test_a_very_long_print_says_that_it_stops(viewer, monkeypatch, world):  # noqa: F811
     monkeypatch.setattr(items, "PRINTED", 3)
     assert "Only the first 3 rows are printed; the sums are of all." in text_of(viewer, f"{PRINT}?scout=7")
 
@@ -329,8 +321,7 @@ def sheets_of(client: Client, **query: Any) -> dict[str, list[tuple[Any, ...]]]:
     return {sheet.title: [tuple(cell.value for cell in row) for row in sheet.iter_rows()] for sheet in book}
 
 
-def test_the_workbook_has_every_row_as_numbers_and_dates_and_no_formula(viewer):  # noqa: F811
-    world = a_world()
+def test_the_workbook_has_every_row_as_numbers_and_dates_and_no_formula(viewer, world):  # noqa: F811
     Person.objects.filter(pk=world.settled.person).update(primary_full_name='=HYPERLINK("http://x")')
     refresh()
     sheets = sheets_of(viewer, scout=7)
@@ -351,8 +342,7 @@ def test_the_workbook_has_every_row_as_numbers_and_dates_and_no_formula(viewer):
     assert {cell.data_type for row in book["Statement"].iter_rows() for cell in row} <= {"s", "n", "d", "inlineStr"}
 
 
-def test_page_print_and_workbook_of_a_statement_tell_the_same(viewer):  # noqa: F811
-    world = a_world()
+def test_page_print_and_workbook_of_a_statement_tell_the_same(viewer, world):  # noqa: F811
     for query in ({"scout": 7}, {"scout": 7, "period": world.closed.pk}):
         page = [
             (str(row.item.person_id), row.milestone, row.why, row.note, row.amount)
@@ -396,8 +386,7 @@ def test_every_reason_block_and_quality_has_a_sentence_in_both_languages():
 # --- lists and pages ------------------------------------------------------------------------------------------
 
 
-def test_items_are_filtered_by_status_block_what_is_due_and_scout_and_found_by_person_and_account(viewer):  # noqa: F811
-    world = a_world()
+def test_items_are_filtered_by_status_block_what_is_due_and_scout_and_found_by_person_and_account(viewer, world):  # noqa: F811
 
     def persons(query: str) -> set[Any]:
         return set(
@@ -415,8 +404,7 @@ def test_items_are_filtered_by_status_block_what_is_due_and_scout_and_found_by_p
     assert persons("block=CONFLICT") == set()
 
 
-def test_lines_are_filtered_by_period_scout_and_kind_and_found_by_person_and_account(viewer):  # noqa: F811
-    world = a_world()
+def test_lines_are_filtered_by_period_scout_and_kind_and_found_by_person_and_account(viewer, world):  # noqa: F811
     close()
     by_number = SettlementLine.objects.order_by("-id")
     expected = {
@@ -431,8 +419,7 @@ def test_lines_are_filtered_by_period_scout_and_kind_and_found_by_person_and_acc
         assert bool(found) == (query != "period=77"), query
 
 
-def test_the_page_of_a_line_says_where_it_comes_from_and_what_became_of_it(viewer):  # noqa: F811
-    world = a_world()
+def test_the_page_of_a_line_says_where_it_comes_from_and_what_became_of_it(viewer, world):  # noqa: F811
     close()
     first, back = SettlementLine.objects.filter(person_id=world.lost.person, scout_id=7).order_by("id")
     text = text_of(viewer, page_of(first))
@@ -447,8 +434,7 @@ def test_the_page_of_a_line_says_where_it_comes_from_and_what_became_of_it(viewe
     assert [row[4] for row in history] == ["S/ +20.00", "S/ -20.00"] and history[1][6] == "This line"
 
 
-def test_the_page_of_an_item_leads_to_its_lines_its_payments_and_to_what_blocks_it(viewer):  # noqa: F811
-    world = a_world()
+def test_the_page_of_an_item_leads_to_its_lines_its_payments_and_to_what_blocks_it(viewer, world):  # noqa: F811
     settled = StatementItem.objects.get(person_id=world.settled.person, milestone_value=5)
     found = sections(viewer, settled)
     assert [row[4] for row in rows(found["Lines of the item"])] == ["S/ +25.00"]
@@ -457,8 +443,7 @@ def test_the_page_of_an_item_leads_to_its_lines_its_payments_and_to_what_blocks_
     assert f'possiblesameperson/?q={world.held.person}"' in viewer.get(page_of(held)).content.decode()
 
 
-def test_a_closed_period_shows_who_closed_it_its_digest_and_each_scout_to_the_cent(viewer):  # noqa: F811
-    world = a_world()
+def test_a_closed_period_shows_who_closed_it_its_digest_and_each_scout_to_the_cent(viewer, world):  # noqa: F811
     text = text_of(viewer, page_of(world.closed))
     assert world.closed.digest is not None
     for fact in ("tests", world.closed.digest, f"#{world.closed.run_id}", "S/ 65.00", "3 new, 0 adjustments"):
@@ -468,8 +453,7 @@ def test_a_closed_period_shows_who_closed_it_its_digest_and_each_scout_to_the_ce
     ]
 
 
-def test_the_open_period_shows_what_closing_would_settle_and_then_closing_settles_just_that(viewer):  # noqa: F811
-    world = a_world()
+def test_the_open_period_shows_what_closing_would_settle_and_then_closing_settles_just_that(viewer, world):  # noqa: F811
     found = sections(viewer, world.open)
     assert rows(found["Due now, by scout"]) == [
         ["7 ROJAS ANA", "0", "1", "1", "S/ -20.00", "Statement"], ["9 SOTO LUIS", "1", "0", "1", "S/ 20.00", "Statement"],
@@ -484,8 +468,7 @@ def test_the_open_period_shows_what_closing_would_settle_and_then_closing_settle
     assert [row[-3] for row in rows(sections(viewer, world.open)["By scout"])] == ["S/ -20.00", "S/ 20.00"]
 
 
-def test_a_quarantined_account_blocks_and_the_release_unblocks(viewer):  # noqa: F811
-    world = a_world()
+def test_a_quarantined_account_blocks_and_the_release_unblocks(viewer, world):  # noqa: F811
     quarantine(world.later.driver_id)
     refresh()
     # Trips of an account that may not operate reach nothing; the person stays on the statement, and why.
@@ -515,8 +498,7 @@ def test_what_was_paid_before_its_item_was_settled_counts_as_settled_and_says_so
     assert listed(viewer, list_of(ScoutPayment), scout=9) == []
 
 
-def test_a_milestone_that_is_gone_is_told_as_money_to_take_back(viewer):  # noqa: F811
-    world = a_world()
+def test_a_milestone_that_is_gone_is_told_as_money_to_take_back(viewer, world):  # noqa: F811
     DailyTrips.objects.filter(driver_id=world.settled.driver_id).delete()
     refresh()
     row = told(viewer, scout=7)[world.settled.person, "5 trips"]
@@ -525,8 +507,7 @@ def test_a_milestone_that_is_gone_is_told_as_money_to_take_back(viewer):  # noqa
     ]  # fmt: skip
 
 
-def test_the_page_of_a_scout_and_the_start_page_lead_to_statements(viewer, rf):  # noqa: F811
-    a_world()
+def test_the_page_of_a_scout_and_the_start_page_lead_to_statements(viewer, rf, world):  # noqa: F811
     assert f"{STATEMENT}?scout=7" in viewer.get(f"{B}scout/7/change/").content.decode()
     rf_request = rf.get("/")
     rf_request.user = User.objects.get(username="mirador")
@@ -619,8 +600,7 @@ def test_a_page_takes_at_most_ten_statements_however_many_rows_there_are(viewer,
     assert {address: count for address, count in much.items() if count > 10 and "?q=" not in address} == {}
 
 
-def test_the_filter_of_claims_by_scout_quality_agrees_with_the_rows_whether_few_or_many(viewer, monkeypatch):  # noqa: F811
-    a_world()
+def test_the_filter_of_claims_by_scout_quality_agrees_with_the_rows_whether_few_or_many(viewer, monkeypatch, world):  # noqa: F811
     belongs_to(a_recruit_of(None, {0: 1}).person, None)
     collect()
     expected: dict[str, list[int]] = {code: [] for code in ScoutQuality.values}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 
-import pytest
-
 from identity.models import CabinetLead, ScoutingRegistration
 from tests.factories import (
     JUAN,
@@ -24,10 +22,10 @@ from tests.factories import (
     a_registration,
     match,
 )
+from tests.shared import made_once
 
 
-@pytest.fixture
-def populated(db: None) -> None:
+def _populate() -> None:
     """Persons by every feed, records of every reason, dirty and missing values, dates at the edges of a Lima day."""
     a_recruited_driver(JUAN)
     a_lead_known_by_its_car(ROSA)
@@ -48,6 +46,9 @@ def populated(db: None) -> None:
     CabinetLead.objects.create(created_at=None)
     ScoutingRegistration.objects.create(created_at=None, updated_at=None)
     match()
+
+
+populated = made_once("populated", _populate)
 
 
 def a_phone_of(name: str) -> str | None:

@@ -1,6 +1,6 @@
 """Rules every view file keeps, read from the files: adding a file enrols it. And the direction of the arrows between the rooms.
 
-A fixture called ``populated``, if the suite has one, fills the tables first; without it the views are read empty.
+The fixture ``populated`` fills the tables first.
 """
 
 import ast
@@ -40,16 +40,6 @@ def rows(statement, params=None):
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return cursor.fetchall()
-
-
-@pytest.fixture
-def data(request, db):
-    """Whatever ``populated`` makes; nothing where the suite has no such fixture."""
-    try:
-        request.getfixturevalue("populated")
-    except pytest.FixtureLookupError as error:
-        if error.argname != "populated":
-            raise
 
 
 # --- rules over the text --------------------------------------------------------------------------
@@ -215,7 +205,7 @@ class TestEveryView:
     def test_does_not_depend_on_the_time_zone_of_the_session(self, view):
         assert session_dependent(view.name) == []
 
-    def test_has_one_row_per_grain(self, view, data):
+    def test_has_one_row_per_grain(self, view, populated):
         # Column names come from the header and are checked against the pattern of a plain identifier when it is read.
         columns = ", ".join(f"result.{column}" for column in view.grain)
         nulls = " or ".join(f"result.{column} is null" for column in view.grain)
@@ -227,7 +217,7 @@ class TestEveryView:
             == []
         )
 
-    def test_gives_the_same_rows_in_another_session(self, view, data):
+    def test_gives_the_same_rows_in_another_session(self, view, populated):
         before = content(view.name)
         for name, session in SESSIONS.items():
             with transaction.atomic():
