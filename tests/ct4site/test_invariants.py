@@ -18,6 +18,7 @@ from ct4site.rollback import start_roll_back
 from identity.demo import generate
 from identity.sources import load_source
 from tests import factories
+from tests.shared import made_once
 
 pytestmark = pytest.mark.django_db
 
@@ -177,11 +178,13 @@ VIOLATIONS: dict[str, Callable[[], None]] = {
 }
 
 
-@pytest.fixture
-def a_sound_state() -> None:
+def _make_a_sound_state() -> None:
     factories.a_recruited_driver()
     factories.a_registration("NADIE CONOCIDO AQUI", created_at="2026-01-10T12:00Z")
     factories.match()
+
+
+a_sound_state = made_once("a_sound_state", _make_a_sound_state)
 
 
 def test_every_invariant_has_a_violation_here() -> None:

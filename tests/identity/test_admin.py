@@ -30,6 +30,7 @@ from identity.models import (
     Unmatched,
 )
 from tests import factories
+from tests.shared import made_once
 
 pytestmark = pytest.mark.django_db
 
@@ -64,8 +65,7 @@ def found(client: Client, address: str, **query) -> list:
     return client.get(address, query).context_data["cl"].result_list
 
 
-@pytest.fixture
-def world() -> None:
+def a_world() -> None:
     """Rows in every table: linked leads of three feeds, an account of its own, and an unmatched lead with candidates."""
     factories.a_recruited_driver(licence="Q45678901", plate="ABC123")
     factories.a_lead_known_by_its_car()
@@ -76,6 +76,9 @@ def world() -> None:
     DailyTrips.objects.create(
         driver_id=Driver.objects.first().driver_id, date_file="01-02-2026", count_orders_completed=9
     )
+
+
+world = made_once("world", a_world)
 
 
 # --- everything opens, whatever is asked --------------------------------------------------------------------
@@ -237,22 +240,21 @@ def test_a_list_is_not_sorted_by_a_column_without_an_index(viewer, model):
 # --- finding ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "typed",
-    ["+51 945 111 222", "945-111-222", "51945111222", "q-45678901", "abc-123", "juan QUISPE", "Mamaní Quispe"],
-)
-def test_a_person_and_the_driver_are_found_by_what_people_type(viewer, typed):
+def test_a_person_and_the_driver_are_found_by_what_people_type(viewer):
     factories.a_driver("TORRES VEGA PEDRO", phone="911222333")
     driver_id = factories.a_driver("QUISPE MAMANI JUAN", phone="+51945111222", licence="Q45678901", plate="ABC123")
     factories.a_registration("QUISPE MAMANI JUAN", phone="945111222")
     factories.a_migrated_driver()
     factories.match()
     person = Link.objects.get(source_table="drivers", source_pk=driver_id).person
-    assert found(viewer, PERSONS, q=typed) == [person]
-    assert [entry.pk for entry in found(viewer, DRIVERS, q=typed)] == [driver_id]
-    start = viewer.get("/admin/", {"q": typed}).content.decode()
-    assert page_of(person) in start
-    assert f"{DRIVERS}{driver_id}/change/" in start
+    for typed in (
+        "+51 945 111 222", "945-111-222", "51945111222", "q-45678901", "abc-123", "juan QUISPE", "Mamaní Quispe",
+    ):  # fmt: skip
+        assert found(viewer, PERSONS, q=typed) == [person], typed
+        assert [entry.pk for entry in found(viewer, DRIVERS, q=typed)] == [driver_id], typed
+        start = viewer.get("/admin/", {"q": typed}).content.decode()
+        assert page_of(person) in start, typed
+        assert f"{DRIVERS}{driver_id}/change/" in start, typed
 
 
 def test_a_person_is_found_by_the_own_key_and_by_the_id_of_any_record(viewer, world):
