@@ -29,6 +29,7 @@ from ct4site.models import AuditEntry, JobType, Run, RunStatus
 from identity.models import CabinetPayment, LeadEvent, Link
 from tests.attribution.test_ledger import a_person_with, day
 from tests.factories import JUAN, PEDRO, ROSA, a_driver, a_lead, a_migration, a_phone, a_registration, match, run_job
+from tests.shared import made_once
 
 pytestmark = pytest.mark.django_db
 
@@ -75,8 +76,7 @@ def rows_of(report: str, title: str) -> dict[str, list[str]]:
     return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in cells[1:]}
 
 
-@pytest.fixture
-def broken_world() -> dict[str, Any]:
+def _break_a_world() -> dict[str, Any]:
     """What RB0 was written for: registrations without links, a scout only in the events, a lead with a mapped scout."""
     licence, phone = "Q27100001", a_phone(710)
     a_driver(JUAN, licence=licence)
@@ -90,6 +90,9 @@ def broken_world() -> dict[str, Any]:
     found["in events"] = a_person_with(("cabinet", 12, 1))
     LeadScoutMapping.objects.create(source_key=found["mapped"].source_pk, scout_id=3)
     return found
+
+
+broken_world = made_once("broken_world", _break_a_world)
 
 
 def refuse(table: str) -> None:

@@ -11,6 +11,7 @@ from attribution.models import AttributionDay, LedgerEntry
 from ct4site.models import AuditEntry, JobType, Run
 from identity.models import ScoutingRegistration
 from tests.factories import JUAN, a_registration, changes, match, run_job
+from tests.shared import made_once
 
 pytestmark = pytest.mark.django_db
 
@@ -24,13 +25,15 @@ def has_looked() -> bool:
     return not Run.objects.filter(job_type=JobType.SCOUT_REFRESH, dry_run=False).latest("pk").log
 
 
-@pytest.fixture
-def settled() -> None:
+def _settle() -> None:
     """A world in which the last refresh found nothing to do."""
     a_registration(JUAN, phone="987000111", scout=7)
     match()
     refreshed()
     refreshed()
+
+
+settled = made_once("settled", _settle)
 
 
 def test_a_refresh_after_which_nothing_was_written_is_the_last_that_looks(settled):
