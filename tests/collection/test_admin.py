@@ -44,6 +44,7 @@ from tests.attribution.test_admin import (
     visible,
 )
 from tests.collection.stories import a_day, a_recruit, ago, collect, drives, pays, quarantine, refresh, says, today
+from tests.shared import made_once
 
 pytestmark = pytest.mark.django_db
 
@@ -125,6 +126,9 @@ def a_world() -> Any:
     return recruit
 
 
+world = made_once("world", a_world)
+
+
 def test_every_screen_has_a_purpose_and_passes_the_checks_of_the_admin():
     for model in OUR_SCREENS:
         screen = admin.site.get_model_admin(model)
@@ -133,8 +137,7 @@ def test_every_screen_has_a_purpose_and_passes_the_checks_of_the_admin():
 
 
 @pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model._meta.model_name)
-def test_what_jobs_write_cannot_be_added_changed_or_deleted(admin_client, model):
-    a_world()
+def test_what_jobs_write_cannot_be_added_changed_or_deleted(admin_client, model, world):
     item = model._default_manager.order_by("pk").first()
     page = page_of(Claim(pk=item.pk)) if model is ClaimInCollection else page_of(item)
     assert admin_client.post(list_of(model) + "add/", {}).status_code == 403
@@ -161,8 +164,7 @@ BAD = [
 
 @pytest.mark.slow
 @each_screen
-def test_no_question_put_to_a_list_is_a_fault_of_the_server(viewer, model):
-    a_world()
+def test_no_question_put_to_a_list_is_a_fault_of_the_server(viewer, model, world):
     viewer.raise_request_exception = False
     # Every parameter of ours on the two lists that have filters of their own; on the others what is bad everywhere.
     queries = BAD if model in (ClaimInCollection, PaymentState) else BAD[::3]
@@ -170,8 +172,7 @@ def test_no_question_put_to_a_list_is_a_fault_of_the_server(viewer, model):
     assert {query: code for query, code in answers.items() if code not in (200, 302, 400)} == {}
 
 
-def test_no_question_put_to_the_sums_is_a_fault_of_the_server(viewer):
-    a_world()
+def test_no_question_put_to_the_sums_is_a_fault_of_the_server(viewer, world):
     viewer.raise_request_exception = False
     answers = {query: viewer.get(f"{SUMS}?{query}").status_code for query in BAD[::2]}
     assert {query: code for query, code in answers.items() if code not in (200, 302, 400)} == {}
@@ -184,8 +185,7 @@ def test_a_page_of_nothing_leads_home_or_is_refused(viewer, model):
 
 
 @each_screen
-def test_a_screen_is_shown_to_those_only_who_may_see_it(client, model):
-    a_world()
+def test_a_screen_is_shown_to_those_only_who_may_see_it(client, model, world):
     item = Claim.objects.first() if model is ClaimInCollection else model._default_manager.order_by("pk").first()
     user = a_user("solo")
     signed_in(client, user)
