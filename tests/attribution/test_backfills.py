@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -174,13 +175,16 @@ def test_a_driver_of_another_name_is_left_to_a_person():
     assert unmatched_of(record).reason_code == "KEY_MATCH_NAME_CONTRADICTS"
 
 
-@pytest.mark.parametrize("licence", ["X", "DRIVERDRAFT0123456789abcdef0123456789abcdef", "SINLICENCIA", "-", " "])
-@pytest.mark.parametrize("phone", ["999999999", None])
-def test_a_placeholder_links_nobody_and_founds_nobody(licence, phone):
-    a_driver(JUAN, licence=licence, phone=phone)
-    records = [a_registration(JUAN, licence=licence, phone=phone, scout=scout) for scout in (7, 9)]
+def test_a_placeholder_links_nobody_and_founds_nobody():
+    licences = ("X", "DRIVERDRAFT0123456789abcdef0123456789abcdef", "SINLICENCIA", "-", " ")
+    records = {}
+    for licence, phone in product(licences, ("999999999", None)):
+        a_driver(JUAN, licence=licence, phone=phone)
+        for scout in (7, 9):
+            records[licence, phone, scout] = a_registration(JUAN, licence=licence, phone=phone, scout=scout)
     link()
-    assert [(linked(record), told(record)) for record in records] == [(None, ("not_found", "MISSING_KEYS"))] * 2
+    outcomes = {of: (linked(record), told(record)) for of, record in records.items()}
+    assert outcomes == dict.fromkeys(records, (None, ("not_found", "MISSING_KEYS")))
     assert not Person.objects.exists()
 
 

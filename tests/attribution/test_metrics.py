@@ -81,54 +81,53 @@ TABLE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", TABLE)
-def test_category_conflict_and_backfill_are_those_of_the_table(case: str) -> None:
-    line = TABLE[case]
-    person = a_person_with(*line.events)
-    if line.ledger is not None:
-        rule, scout, status = line.ledger
-        LedgerEntry.objects.create(
-            person=person, attributed_source="cabinet", attributed_scout_id=scout, attribution_rule=rule,
-            attribution_score="0.80", confidence_level="medium", decision_status=status,
-        )  # fmt: skip
-    before = LedgerEntry.objects.filter(pk=person.pk).values().first()
-    assert category(person) == line.category
-    assert (conflict(person) or (None,))[0] == line.conflict
+def people_of_the_table() -> dict[str, Person]:
+    """A person for every line of the table."""
+    people = {case: a_person_with(*line.events) for case, line in TABLE.items()}
+    for case, line in TABLE.items():
+        if line.ledger is not None:
+            rule, scout, status = line.ledger
+            LedgerEntry.objects.create(
+                person=people[case], attributed_source="cabinet", attributed_scout_id=scout, attribution_rule=rule,
+                attribution_score="0.80", confidence_level="medium", decision_status=status,
+            )  # fmt: skip
+    return people
+
+
+def test_category_conflict_and_backfill_are_those_of_the_table() -> None:
+    people = people_of_the_table()
+    before = {case: LedgerEntry.objects.filter(pk=person.pk).values().first() for case, person in people.items()}
+    for case, line in TABLE.items():
+        assert category(people[case]) == line.category, case
+        assert (conflict(people[case]) or (None,))[0] == line.conflict, case
     run_job(JobType.LEDGER_BACKFILL)
-    after = LedgerEntry.objects.filter(pk=person.pk).values().first()
-    audit = LedgerBackfillEntry.objects.filter(person_key=person.pk)
-    if not line.filled:
-        assert (after, audit.count(), category(person)) == (before, 0, line.category)
-        return
-    assert after is not None
-    assert (after["attributed_scout_id"], after["attribution_rule"], after["decision_status"]) == (
-        7,
-        METHOD,
-        "assigned",
-    )
-    told = audit.get()
-    assert (told.old_attributed_scout_id, told.new_attributed_scout_id) == (None, 7)
-    assert told.attribution_rule_old == (line.ledger[0] if line.ledger else None)
-    assert (category(person), conflict(person)) == (None, None)
+    for case, line in TABLE.items():
+        person = people[case]
+        after = LedgerEntry.objects.filter(pk=person.pk).values().first()
+        audit = LedgerBackfillEntry.objects.filter(person_key=person.pk)
+        if not line.filled:
+            assert (after, audit.count(), category(person)) == (before[case], 0, line.category), case
+            continue
+        assert after is not None, case
+        filled = (after["attributed_scout_id"], after["attribution_rule"], after["decision_status"])
+        assert filled == (7, METHOD, "assigned"), case
+        told = audit.get()
+        assert (told.old_attributed_scout_id, told.new_attributed_scout_id) == (None, 7), case
+        assert told.attribution_rule_old == (line.ledger[0] if line.ledger else None), case
+        assert (category(person), conflict(person)) == (None, None), case
 
 
-@pytest.mark.parametrize("case", TABLE)
-def test_the_refresh_takes_no_scout_away_and_invents_none(case: str) -> None:
+def test_the_refresh_takes_no_scout_away_and_invents_none() -> None:
     """The ledger's own decision runs before the backfill; together they give what the table's backfill gives."""
-    line = TABLE[case]
-    person = a_person_with(*line.events)
-    if line.ledger is not None:
-        rule, scout, status = line.ledger
-        LedgerEntry.objects.create(
-            person=person, attributed_source="cabinet", attributed_scout_id=scout, attribution_rule=rule,
-            attribution_score="0.80", confidence_level="medium", decision_status=status,
-        )  # fmt: skip
+    people = people_of_the_table()
     run_job(JobType.SCOUT_REFRESH)
-    found = LedgerEntry.objects.filter(pk=person.pk).first()
-    expected = 7 if line.filled else line.ledger[1] if line.ledger else None
-    assert (found.attributed_scout_id if found else None) == expected
-    assert category(person) == (None if line.filled else line.category)
-    assert (conflict(person) or (None,))[0] == line.conflict
+    for case, line in TABLE.items():
+        person = people[case]
+        found = LedgerEntry.objects.filter(pk=person.pk).first()
+        expected = 7 if line.filled else line.ledger[1] if line.ledger else None
+        assert (found.attributed_scout_id if found else None) == expected, case
+        assert category(person) == (None if line.filled else line.category), case
+        assert (conflict(person) or (None,))[0] == line.conflict, case
     assert changes({name: count for name, count in run_job(JobType.SCOUT_REFRESH).items() if name != "metrics"}) == {}
 
 
