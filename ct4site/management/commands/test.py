@@ -1,5 +1,7 @@
 """Run the test suite: pytest with the arguments as they are."""
 
+import os
+import sys
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,6 +28,9 @@ class Command(BaseCommand):
             raise SystemExit(2)
         import pytest
 
+        # A run starts dozens of processes; where bytecode is never kept, each would compile the same code again.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False
         side_by_side = ["-n", "2", "--dist", "loadfile"] if find_spec("xdist") else []
         raise SystemExit(int(pytest.main(argv[2:] or [*side_by_side, "-m", "not slow"])))
 
