@@ -11,7 +11,6 @@ import pytest
 import pytest_django
 from django.db import connection, transaction
 
-
 _names: set[str] = set()
 
 

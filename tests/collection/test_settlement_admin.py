@@ -40,8 +40,8 @@ from tests.attribution.stories import a_scout
 from tests.attribution.test_admin import ODD_KEYS, list_of, listed, page_of, rows, sections, signed_in, text_of, visible
 from tests.collection.stories import Recruit, a_person, ago, collect, quarantine, refresh
 from tests.collection.test_admin import CLAIMS, a_user, viewer  # noqa: F401  a fixture
-from tests.shared import made_once
 from tests.collection.test_settlement import a_recruit_of, belongs_to, close, opened, suspected
+from tests.shared import made_once
 
 pytestmark = pytest.mark.django_db
 
