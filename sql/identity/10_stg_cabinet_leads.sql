@@ -6,11 +6,10 @@
 -- normalised.
 select
     'module_ct_cabinet_leads' as source_table,
-    case
-        when btrim(leads.external_id) <> '' then btrim(leads.external_id)
-        when numeric_external_ids.external_id is not null then 'row:' || leads.id
-        else leads.id::text
-    end as source_pk,
+    coalesce(
+        nullif(btrim(leads.external_id), ''),
+        case when numeric_external_ids.external_id is not null then 'row:' || leads.id else leads.id::text end
+    ) as source_pk,
     leads.lead_created_at at time zone 'America/Lima' as snapshot_at,
     leads.created_at at time zone 'America/Lima' as recorded_at,
     coalesce(leads.lead_created_at, leads.created_at)::date as event_date, -- both are Lima wall clock
@@ -45,6 +44,7 @@ from public.module_ct_cabinet_leads as leads
 left join (
     select numbers.external_id
     from public.module_ct_cabinet_leads as numbers
-    where length(numbers.external_id) <= 10 and numbers.external_id ~ '^[0-9]+$'
+    where numbers.external_id ~ '^[0-9]{1,10}$'
 ) as numeric_external_ids
-    on coalesce(btrim(leads.external_id), '') = '' and numeric_external_ids.external_id = leads.id::text
+    -- Only where it matters: most leads have an external id, and need not spell out their row's.
+    on numeric_external_ids.external_id = case when nullif(btrim(leads.external_id), '') is null then leads.id::text end

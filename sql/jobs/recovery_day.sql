@@ -25,9 +25,8 @@ stored as (
             select count(*) from ops.identity_matching_jobs as jobs
             where jobs.status = 'matched' and jobs.last_attempt_at >= now() - interval '24 hours'
         ),
-        (
-            select count(*) from ops.cabinet_lead_gaps as linked, last_day
-            where linked.linked_at > coalesce(last_day.taken_at, '-infinity')
+        count(*) filter (
+            where gaps.linked_at > coalesce((select last_day.taken_at from last_day), '-infinity')
         ),
         (
             select jobs.fail_reason from ops.identity_matching_jobs as jobs

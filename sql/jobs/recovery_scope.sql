@@ -23,21 +23,31 @@ select
         when unmatched.is_stale then 'driver_changed'
         when jobs.rules_version is distinct from %(rules)s then 'rules_changed'
         when unmatched.reason_code is distinct from jobs.fail_reason then 'tried_elsewhere'
-        when unmatched.record_digest is distinct from records.record_digest then 'lead_changed'
-    end as cause
+    end as cause,
+    case when unmatched.status = 'OPEN' then unmatched.record_digest end as record_digest
 from ops.cabinet_lead_gaps as gaps
 left join ops.identity_matching_jobs as jobs -- 1 lead : 0..1
     on jobs.source_type = 'cabinet' and jobs.source_id = gaps.lead_id
 left join canon.identity_unmatched as unmatched -- 1 lead : 0..1
     on unmatched.source_table = 'module_ct_cabinet_leads' and unmatched.source_pk = gaps.lead_id
-left join ( -- 1 lead : 1; the row of a repeated lead that matching lets speak
-    select feed.source_pk, min(feed.record_digest) as record_digest
-    from canon.stg_cabinet_leads as feed
-    group by feed.source_pk
-) as records on records.source_pk = gaps.lead_id
 where gaps.gap_reason <> 'resolved';
 create index on recovery_standing (lead_id);
-analyze recovery_standing (lead_id);
+analyze recovery_standing (lead_id, cause, kind);
+
+-- Of the others, those whose row changed.
+update recovery_standing as standing
+set cause = 'lead_changed'
+from (
+    select records.source_pk, min(records.record_digest) as record_digest -- the row that matching lets speak
+    from canon.stg_cabinet_leads as records
+    where records.source_pk in (
+            select unchanged.lead_id from recovery_standing as unchanged
+            where unchanged.cause is null and unchanged.kind = 'match'
+        )
+    group by records.source_pk
+) as records
+where records.source_pk = standing.lead_id and standing.cause is null and standing.kind = 'match'
+    and standing.record_digest <> records.record_digest;
 
 create temp table recovery_scope on commit drop as
 select standing.lead_id, standing.person_key, standing.kind, standing.cause

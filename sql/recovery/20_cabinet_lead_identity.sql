@@ -17,11 +17,11 @@ select
         origins.decided_by = 'manual' or origins.resolution_status in ('resolved_manual', 'marked_legacy', 'discarded')
     ) as origin_is_held
 from (
-    select distinct on (records.source_pk) -- a feed may hold a record twice
+    select
         records.source_pk as lead_id,
-        (records.snapshot_at at time zone 'America/Lima')::date as lead_date -- never the time of the load
+        (min(records.snapshot_at) at time zone 'America/Lima')::date as lead_date -- never the time of the load
     from canon.stg_cabinet_leads as records
-    order by records.source_pk, records.snapshot_at nulls last, records.row_id
+    group by records.source_pk -- a feed may hold a record twice
 ) as leads
 left join canon.identity_links as links -- 1 lead : 0..1 links
     on links.source_table = 'module_ct_cabinet_leads' and links.source_pk = leads.lead_id

@@ -17,7 +17,8 @@ select
             then 'high'
         when gaps.gap_reason in ('no_identity', 'no_origin') and gaps.gap_age_days >= 2 then 'medium'
         else 'low'
-    end as risk_level
+    end as risk_level,
+    gaps.linked_at
 from (
     select known.*, (now() at time zone 'America/Lima')::date - known.lead_date as gap_age_days
     from ops.cabinet_lead_gaps as known
