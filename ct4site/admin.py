@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
+from urllib.parse import urlencode
 
 import axes.admin  # noqa: F401  registers what is replaced below
 import django_q.admin  # noqa: F401  registers what is taken away below
@@ -471,6 +472,14 @@ def may_view(request: HttpRequest, model: Any) -> bool:
     """Return whether the user may open the list of a model."""
     screen = admin.site._registry.get(model)
     return screen is not None and screen.has_view_permission(request)
+
+
+def linked(request: HttpRequest, model: Any, words: Any, **query: Any) -> Any:
+    """Return words that lead to the list of a model, narrowed by a query; the words alone if the user may not open it."""
+    if not may_view(request, model):
+        return words
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return format_html('<a href="{}">{}</a>', f"{address}?{urlencode(query)}" if query else address, words)
 
 
 @home.panel(place=20)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ct4site import jobs
@@ -30,6 +32,31 @@ class RunForm(forms.Form):
     def parameters(self) -> dict[str, Any]:
         """Return the job's parameters (JSON values) from the valid form; empty ones are left out."""
         return {}
+
+
+def _day(label: Any, **options: Any) -> forms.DateField:
+    widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    return forms.DateField(label=label, required=False, widget=widget, input_formats=["%Y-%m-%d"], **options)
+
+
+class DateRangeForm(RunForm):
+    """A run's form with a first and a last day."""
+
+    date_from = _day(_("From"))
+    date_to = _day(_("To"), help_text=_("Days of Lima, both included."))
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        first, last = values.get("date_from"), values.get("date_to")
+        if first and last and first > last:
+            raise ValidationError(gettext("The first day is after the last."))
+        return values
+
+    def days(self) -> dict[str, str]:
+        """Return the given days as parameters of a run."""
+        return {
+            name: self.cleaned_data[name].isoformat() for name in ("date_from", "date_to") if self.cleaned_data[name]
+        }
 
 
 def _no_sections(run: Run) -> Iterable[Section]:

@@ -10,18 +10,24 @@ from django.utils.translation import gettext_lazy as _
 from ct4site.models import Run
 from identity.models import Person
 from recovery.views_models import (
+    SEVERITY_RANK,
     AlertType,
     ClaimStatusBucket,
+    GapAlert,
     GapCase,
     GapReason,
     IdentityGap,
     ImpactBucket,
     RecoveryImpact,
+    RedFigureDay,
     RiskLevel,
+    Severity,
+    SuggestedAction,
 )
 
 __all__ = [
-    "AlertType", "ClaimStatusBucket", "GapCase", "GapReason", "IdentityGap", "ImpactBucket", "RecoveryImpact", "RiskLevel",
+    "SEVERITY_RANK", "AlertType", "ClaimStatusBucket", "GapAlert", "GapCase", "GapReason", "IdentityGap", "ImpactBucket", "RecoveryImpact",
+    "RedFigureDay", "RiskLevel", "Severity", "SuggestedAction",
 ]  # fmt: skip
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Case, Value, When
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from attribution.views_models import ViewModel
 from identity.models import Person
@@ -19,6 +21,14 @@ class GapReason(models.TextChoices):
 
 
 class RiskLevel(models.TextChoices):
+    HIGH = "high", pgettext_lazy("risk", "High")
+    MEDIUM = "medium", pgettext_lazy("risk", "Medium")
+    LOW = "low", pgettext_lazy("risk", "Low")
+
+
+class Severity(models.TextChoices):
+    """How severe an alert is (domain.md 7.3, Q35)."""
+
     HIGH = "high", _("High")
     MEDIUM = "medium", _("Medium")
     LOW = "low", _("Low")
@@ -30,6 +40,14 @@ class AlertType(models.TextChoices):
     OVER_7D = "over_7d_unresolved", _("Unresolved for a week")
     OVER_24H = "over_24h_no_identity", _("Nobody for a day")
     INCONSISTENT = "inconsistent_origin", _("Origin is a lead of somebody else")
+
+
+class SuggestedAction(models.TextChoices):
+    """What an alert asks somebody to do (domain.md 7.3)."""
+
+    RETRY_MATCHING = "retry_matching", _("Match it again")
+    REVIEW_MANUALLY = "review_manually", _("Look at it by hand")
+    REVIEW_ORIGIN = "review_origin", _("Look at the origin by hand")
 
 
 class ImpactBucket(models.TextChoices):
@@ -72,6 +90,7 @@ class IdentityGap(ViewModel):
     gap_reason = models.TextField(_("gap"), choices=GapReason.choices)
     gap_age_days = models.IntegerField(_("days"))
     risk_level = models.TextField(_("risk"), choices=RiskLevel.choices)
+    alert_type = models.TextField(_("alert"), choices=AlertType.choices, null=True)
 
     class Meta(ViewModel.Meta):
         db_table = "v_identity_gap_analysis"
@@ -80,6 +99,33 @@ class IdentityGap(ViewModel):
 
     def __str__(self) -> str:
         return self.lead_id
+
+
+class GapAlert(ViewModel):
+    """One unresolved lead that somebody should look at (domain.md 7.3, Q36)."""
+
+    lead_id = models.TextField(_("lead"), primary_key=True)
+    alert_type = models.TextField(_("alert"), choices=AlertType.choices)
+    severity = models.TextField(_("severity"), choices=Severity.choices)
+    days_open = models.IntegerField(_("days open"))
+    suggested_action = models.TextField(_("what to do"), choices=SuggestedAction.choices)
+
+    class Meta(ViewModel.Meta):
+        db_table = "v_identity_gap_alerts"
+        verbose_name = _("alert of a lead")
+        verbose_name_plural = _("alerts of leads")
+
+    def __str__(self) -> str:
+        return self.lead_id
+
+
+# The codes themselves would sort as medium, low, high.
+SEVERITY_RANK = Case(
+    When(severity=Severity.HIGH, then=Value(3)),
+    When(severity=Severity.MEDIUM, then=Value(2)),
+    default=Value(1),
+    output_field=models.IntegerField(),
+)
 
 
 class GapCase(ViewModel):
@@ -128,3 +174,23 @@ class RecoveryImpact(ViewModel):
 
     def __str__(self) -> str:
         return self.lead_id
+
+
+class RedFigureDay(ViewModel):
+    """The red figure on a day: what was there, what came, what was matched, what is left (domain.md 8.5)."""
+
+    metric_date = models.DateField(_("day"), primary_key=True)
+    backlog_start = models.IntegerField(_("at the start"))
+    new_backlog_in = models.IntegerField(_("came in"))
+    matched_out = models.IntegerField(_("matched"))
+    backlog_end = models.IntegerField(_("at the end"))
+    net_change = models.IntegerField(_("change"))
+    top_fail_reason = models.TextField(_("most frequent reason"), null=True)
+
+    class Meta(ViewModel.Meta):
+        db_table = "v_cabinet_kpi_red_recovery_metrics_daily"
+        verbose_name = _("day of the red figure")
+        verbose_name_plural = _("red figure by day")
+
+    def __str__(self) -> str:
+        return str(self.metric_date)

@@ -27,7 +27,7 @@ from attribution.models import (
     ScoutConflict,
 )
 from ct4site import home
-from ct4site.admin import may_view
+from ct4site.admin import linked, may_view
 from ct4site.admin_base import lima_time, link_to, pill
 
 SHOWN = 8
@@ -59,21 +59,21 @@ def scout_attribution(request: HttpRequest) -> home.Panel | None:
         return home.Panel(_("Scout attribution"), rows)
     share = format_html("{} %", f"{health.percent(day):.2f}")
     rows += [
-        (_linked(request, LedgerEntry, _("With scout"), has_scout="yes"), _number(share, day.satisfactory_count)),
-        (_linked(request, BacklogPerson, _("Without scout")), intcomma(day.missing_count)),
+        (linked(request, LedgerEntry, _("With scout"), has_scout="yes"), _number(share, day.satisfactory_count)),
+        (linked(request, BacklogPerson, _("Without scout")), intcomma(day.missing_count)),
     ]
     stored = backlog(day)
     rows += [
         (
-            format_html('<span class="small">– {}</span>', _linked(request, BacklogPerson, f"{letter} · {words}", category=letter)),
+            format_html('<span class="small">– {}</span>', linked(request, BacklogPerson, f"{letter} · {words}", category=letter)),
             format_html('<span class="quiet small">{}</span>', intcomma(stored[str(letter)])),
         )
         for letter, words in BacklogCategory.choices
     ]  # fmt: skip
     rows += [
-        (_linked(request, ScoutConflict, _("Open conflicts")), intcomma(day.open_conflicts_count)),
+        (linked(request, ScoutConflict, _("Open conflicts")), intcomma(day.open_conflicts_count)),
         (
-            _linked(request, ScoutConflict, _("Historical conflicts"), kind=ConflictType.HISTORICAL.value),
+            linked(request, ScoutConflict, _("Historical conflicts"), kind=ConflictType.HISTORICAL.value),
             intcomma(day.conflicts_count - day.open_conflicts_count),
         ),
     ]
@@ -87,11 +87,6 @@ def scout_attribution(request: HttpRequest) -> home.Panel | None:
 
 def _number(share: Any, number: int) -> SafeString:
     return format_html('{} <span class="quiet small">{}</span>', share, intcomma(number))
-
-
-def _linked(request: HttpRequest, model: type[Model], words: Any, **query: Any) -> SafeString | str:
-    """Return words that lead to a list, if the user may open it."""
-    return _list(model, words, **query) if may_view(request, model) else words
 
 
 @home.search(place=50)

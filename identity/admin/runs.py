@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ct4site.models import JobType
-from ct4site.run_pages import RunForm, RunPage, register
+from ct4site.run_pages import DateRangeForm, RunPage, register
 from identity.admin import labels
 from identity.models import ReasonCode
 
@@ -22,22 +20,12 @@ FEED_WORDS = [
 LARGEST_LIMIT = 10_000_000
 
 
-class IdentityRunForm(RunForm):
+class IdentityRunForm(DateRangeForm):
     """Parameters of the identity run (domain.md 3.11, 5.6)."""
 
     source = forms.MultipleChoiceField(
         label=_("Feeds"), choices=FEED_WORDS, required=False, widget=forms.CheckboxSelectMultiple,
         help_text=_("All of them when none is chosen."),
-    )  # fmt: skip
-    date_from = forms.DateField(
-        label=_("From"),
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        input_formats=["%Y-%m-%d"],
-    )
-    date_to = forms.DateField(
-        label=_("To"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"), input_formats=["%Y-%m-%d"],
-        help_text=_("Days of Lima, both included."),
     )  # fmt: skip
     full = forms.BooleanField(
         label=_("Full"),
@@ -53,23 +41,9 @@ class IdentityRunForm(RunForm):
     )
     field_order = ("source", "date_from", "date_to", "limit", "full", "dry_run")
 
-    def clean(self) -> dict[str, Any]:
-        values = super().clean() or {}
-        first, last = values.get("date_from"), values.get("date_to")
-        if first and last and first > last:
-            raise ValidationError(gettext("The first day is after the last."))
-        return values
-
     def parameters(self) -> dict[str, Any]:
         values = self.cleaned_data
-        given = {
-            "source": values["source"],
-            "date_from": values["date_from"] and values["date_from"].isoformat(),
-            "date_to": values["date_to"] and values["date_to"].isoformat(),
-            "full": values["full"],
-            "limit": values["limit"],
-        }
-        return {name: value for name, value in given.items() if value}
+        return self.days() | {name: values[name] for name in ("source", "full", "limit") if values[name]}
 
 
 register(

@@ -1,6 +1,8 @@
 -- ops.v_identity_gap_analysis
 -- What stands between a cabinet lead and its worth, since when, and how urgent it is (RB4, domain.md 7.1, Q32 to Q35).
 -- trips_14d: trips of all accounts of the person in the fourteen days from the lead on, the last one not included.
+-- alert_type: what somebody should look at (domain.md 7.3); what has waited for a week comes before what only lacks a
+-- person (Q36).
 -- Grain: one row per lead_id.
 -- Read by: operators of recovery, alerts, the diagnosis.
 select
@@ -18,7 +20,12 @@ select
         when gaps.gap_reason in ('no_identity', 'no_origin') and gaps.gap_age_days >= 2 then 'medium'
         else 'low'
     end as risk_level,
-    gaps.linked_at
+    gaps.linked_at,
+    case
+        when gaps.gap_reason = 'inconsistent_origin' then 'inconsistent_origin'
+        when gaps.gap_reason in ('no_identity', 'no_origin') and gaps.gap_age_days >= 7 then 'over_7d_unresolved'
+        when gaps.gap_reason = 'no_identity' and gaps.gap_age_days >= 1 then 'over_24h_no_identity'
+    end as alert_type
 from (
     select known.*, (now() at time zone 'America/Lima')::date - known.lead_date as gap_age_days
     from ops.cabinet_lead_gaps as known
@@ -32,4 +39,4 @@ left join ( -- 1 lead : 0..1; not looked at unless the trips are asked for
         on summaries.driver_id = drivers.source_pk and summaries.day >= found.lead_date
         and summaries.day < found.lead_date + 14
     group by found.lead_id
-) as driven on driven.lead_id = gaps.lead_id
+) as driven on driven.lead_id = gaps.lead_id || '' -- with the plain column, one lead alone would always join its trips
