@@ -91,6 +91,7 @@ class IdentityGap(ViewModel):
     gap_age_days = models.IntegerField(_("days"))
     risk_level = models.TextField(_("risk"), choices=RiskLevel.choices)
     alert_type = models.TextField(_("alert"), choices=AlertType.choices, null=True)
+    linked_at = models.DateTimeField(_("linked"), null=True)
 
     class Meta(ViewModel.Meta):
         db_table = "v_identity_gap_analysis"
