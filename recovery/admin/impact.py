@@ -57,7 +57,7 @@ class InTimeFilter(YesNoFilter):
 class RecoveryImpactAdmin(LeadSearchMixin, ReadOnlyAdmin):
     purpose = gettext_lazy("What became of every cabinet lead: found, recovered in time or late, claimed.")
     change_list_template = "admin/recovery/impact_list.html"
-    list_display = ("lead", "lead_day", "became", "recovered", "in_time", "amount", "who")
+    list_display = ("lead", "lead_day", "became", "recovered", "amount", "who")
     list_filter = (ImpactFilter, ClaimStatusFilter, InTimeFilter)
     list_select_related = ("person_effective",)
     # Newest first; leads without a date last.

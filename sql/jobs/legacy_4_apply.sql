@@ -16,13 +16,6 @@ with new_persons as (
     returning *
 ),
 
-persons_before as (
-    select persons.*
-    from canon.identity_registry as persons
-    inner join legacy_persons as rows on rows.person_key = persons.person_key
-    where rows.outcome = 'completed'
-),
-
 completed_persons as (
     update canon.identity_registry as persons
     set primary_phone = coalesce(nullif(persons.primary_phone, ''), rows.phone_norm),
@@ -31,8 +24,9 @@ completed_persons as (
         primary_full_name = coalesce(nullif(persons.primary_full_name, ''), rows.name_norm),
         updated_at = now()
     from legacy_persons as rows
-    where rows.person_key = persons.person_key and rows.outcome = 'completed'
-    returning persons.*
+    inner join canon.identity_registry as old on old.person_key = rows.person_key
+    where old.person_key = persons.person_key and rows.outcome = 'completed'
+    returning persons.person_key, to_jsonb(old) as before, to_jsonb(persons) as after
 ),
 
 new_links as (
@@ -62,7 +56,7 @@ unmatched_resolved as (
     set status = 'RESOLVED', resolved_at = now(), is_stale = false
     from unmatched_before as old
     where unmatched.id = old.id
-    returning unmatched.*
+    returning unmatched.id, to_jsonb(old) as before, to_jsonb(unmatched) as after
 ),
 
 audited as (
@@ -73,19 +67,14 @@ audited as (
     from new_persons as rows
     union all
     select
-        %(run_id)s, %(actor)s, 'complete_person', 'identity_registry', rows.person_key::text,
-        rows.person_key, to_jsonb(old), to_jsonb(rows)
-    from completed_persons as rows
-    inner join persons_before as old on old.person_key = rows.person_key
+        %(run_id)s, %(actor)s, 'complete_person', 'identity_registry', person_key::text, person_key, before, after
+    from completed_persons
     union all
     select %(run_id)s, %(actor)s, 'load_link', 'identity_links', rows.id::text, rows.person_key, null, to_jsonb(rows)
     from new_links as rows
     union all
-    select
-        %(run_id)s, %(actor)s, 'resolve_unmatched', 'identity_unmatched', rows.id::text,
-        null, to_jsonb(old), to_jsonb(rows)
-    from unmatched_resolved as rows
-    inner join unmatched_before as old on old.id = rows.id
+    select %(run_id)s, %(actor)s, 'resolve_unmatched', 'identity_unmatched', id::text, null, before, after
+    from unmatched_resolved
     returning 1
 )
 
