@@ -16,14 +16,21 @@ from identity.models import OriginChange
 from recovery.admin import labels
 from recovery.admin.parts import (
     FailReasonFilter,
-    GapReasonFilter,
     LeadSearchMixin,
     candidates_section,
     recoveries_section,
     source_section,
     tries_section,
 )
-from recovery.models import GapCase, IdentityGap, RetryStatus
+from recovery.models import GapCase, GapReason, IdentityGap, RetryStatus
+
+
+class GapReasonFilter(CodeFilter):
+    """By what a lead lacks."""
+
+    title = gettext_lazy("gap")
+    parameter_name = column = "gap_reason"
+    words = {code: name for code, name in GapReason.choices if code != GapReason.RESOLVED}
 
 
 class CaseStatusFilter(CodeFilter):

@@ -15,20 +15,19 @@ from django.utils.translation import gettext_lazy
 
 from attribution.admin.collection.filters import WeekFilter
 from attribution.admin.collection.story import WINDOW, days_of
-from ct4site.admin_base import NOTHING, OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to
+from ct4site.admin_base import NOTHING, CodeFilter, OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to
 from identity.models import DriverIndexEntry, Link, SourceTable
 from recovery.admin import labels
 from recovery.admin.parts import (
     SHOWN,
     AlertTypeFilter,
     LeadSearchMixin,
-    RiskFilter,
     candidates_section,
     recoveries_section,
     source_section,
     tries_section,
 )
-from recovery.models import GapAlert, GapReason, IdentityGap
+from recovery.models import GapAlert, GapReason, IdentityGap, RiskLevel
 
 
 class UnresolvedFirstFilter(OpenFirstFilter):
@@ -45,6 +44,14 @@ class UnresolvedFirstFilter(OpenFirstFilter):
         if (self.value() or self.first) == self.first:
             return queryset.exclude(gap_reason=GapReason.RESOLVED)
         return super().queryset(request, queryset)
+
+
+class RiskFilter(CodeFilter):
+    """By risk."""
+
+    title = gettext_lazy("risk")
+    parameter_name = column = "risk_level"
+    words = dict(RiskLevel.choices)
 
 
 @admin.register(IdentityGap)

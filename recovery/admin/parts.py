@@ -20,7 +20,7 @@ from identity.admin.comparing import comparison
 from identity.admin.finding import say_if_vague
 from identity.models import Person, SourceTable, Unmatched
 from recovery.admin import finding, labels
-from recovery.models import AlertType, GapReason, MatchingAttempt, RecoveryEvent, RiskLevel
+from recovery.models import AlertType, MatchingAttempt, RecoveryEvent
 
 SHOWN = 100
 
@@ -40,22 +40,6 @@ class LeadSearchMixin(SearchMixin):
     @admin.display(description=gettext_lazy("lead"))
     def lead(self, item: Any) -> SafeString:
         return format_html('<span class="key">{}</span>', getattr(item, self.lead_column))
-
-
-class GapReasonFilter(CodeFilter):
-    """By what a lead lacks."""
-
-    title = gettext_lazy("gap")
-    parameter_name = column = "gap_reason"
-    words = {code: name for code, name in GapReason.choices if code != GapReason.RESOLVED}
-
-
-class RiskFilter(CodeFilter):
-    """By risk."""
-
-    title = gettext_lazy("risk")
-    parameter_name = column = "risk_level"
-    words = dict(RiskLevel.choices)
 
 
 class AlertTypeFilter(CodeFilter):

@@ -412,12 +412,13 @@ def test_a_lead_is_found_by_its_id_and_by_anything_of_its_person(viewer, model):
     assert found(viewer, model, q="nobody at all") == []
 
 
-def test_a_lead_without_person_is_found_by_its_plate(viewer):
-    lead = a_lost_lead(5, plate=PLATE)
-    a_lost_lead(5, plate="XYZ987")
+def test_a_lead_without_person_is_found_by_its_plate_and_by_its_name_in_any_order(viewer):
+    lead = a_lost_lead(5, ROSA, plate=PLATE)
+    a_lost_lead(5, JUAN, plate="XYZ987")
     match()
     for model in (IdentityGap, GapAlert, RecoveryImpact):
-        assert found(viewer, model, q="abc-123") == [lead]
+        for text in ("abc-123", "rosa huamán"):
+            assert found(viewer, model, q=text) == [lead]
 
 
 def missing(reason: str) -> str:
