@@ -89,12 +89,17 @@ def retry_identity_matching(context: RunContext) -> None:
         _plan_retry(context)
 
     def told(number: int, total: int, counts: Mapping[str, Any]) -> None:
+        leads = sum(counts[name] for name in (*RETRY_COUNTS[1:4], "settled", "skipped_changed_since_plan"))
+        context.note(
+            _("Processing batch %(number)s/%(total)s (%(leads)s leads)")
+            % {"number": number, "total": total, "leads": leads}
+        )
         context.note(
             _(
-                "Batch %(number)s/%(total)s done: matched=%(matched)s, failed=%(failed)s, pending=%(pending)s,"
+                "Batch %(number)s done: matched=%(matched)s, failed=%(failed)s, pending=%(pending)s,"
                 " skipped=%(skipped_changed_since_plan)s"
             )
-            % {"number": number, "total": total, **counts}
+            % {"number": number, **counts}
         )
 
     with hold_writer_lock():

@@ -593,9 +593,10 @@ def test_the_log_counts_leads_and_batches(settings: Any) -> None:
     retry()
     log = Run.objects.filter(job_type=JobType.GAP_RECOVERY).latest("pk").log
     assert log[0] == "Encontrados 2 leads unresolved para procesar (batch_size=1000)"
-    assert log[1] == "Batch 1/1 completado: matched=1, failed=0, pending=1, skipped=0"
-    assert log[2].startswith("Job completado en ")
-    assert log[2].endswith("processed=2, matched=1, failed=0, pending=1, skipped=0")
+    assert log[1] == "Procesando batch 1/1 (2 leads)"
+    assert log[2] == "Batch 1 completado: matched=1, failed=0, pending=1, skipped=0"
+    assert log[3].startswith("Job completado en ")
+    assert log[3].endswith("processed=2, matched=1, failed=0, pending=1, skipped=0")
 
 
 def test_figures_of_the_day_are_stored_once_and_add_up() -> None:
