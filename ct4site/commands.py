@@ -253,7 +253,6 @@ def day(text: str) -> dt.date:
 
 def positive(text: str) -> int:
     """Argument type: a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(_("%(text)s is not a whole number from 1 on.") % {"text": text})
+    return int(text)
