@@ -74,7 +74,13 @@ judged as materialized (
             end as fail_reason,
             -- The moment the lead had both its person and the right origin (domain.md 8.3).
             greatest(
-                known.linked_at, case when known.is_right then (known.origin).created_at else statement_timestamp() end
+                known.linked_at,
+                case
+                    when known.is_right is not true then statement_timestamp()
+                    -- It was wrong when this run was planned.
+                    when known.kind = 'origin' then (known.origin).decided_at
+                    else (known.origin).created_at
+                end
             ) as recovered_at,
             case
                 when known.kind = 'match' and known.run_id = %(run_id)s then 'retry_matching'
