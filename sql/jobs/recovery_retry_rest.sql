@@ -1,11 +1,15 @@
 -- Adds to the plan of a retry what needs no matching: leads that lack only the origin of their person, tries of leads
--- that were settled otherwise, and of leads that are no longer in the feed. Returns how many rows the plan has.
+-- that were settled otherwise or whose link moved, and of leads that are no longer in the feed. Returns how many rows
+-- the plan has.
 with unheard_of as (
-    select jobs.source_id, links.person_key, links.id is not null as is_linked
+    select
+        jobs.source_id, jobs.fail_reason, links.person_key, links.id is not null as is_linked,
+        leads.lead_id is not null as is_in_feed, leads.lead_date is not null as is_dated
     from ops.identity_matching_jobs as jobs
     left join canon.identity_links as links -- 1 lead : 0..1
         on links.source_table = 'module_ct_cabinet_leads' and links.source_pk = jobs.source_id
-    where jobs.status <> 'matched'
+    left join ops.cabinet_lead_identity as leads on leads.lead_id = jobs.source_id -- 1 : 0..1
+    where (jobs.status <> 'matched' or links.person_key <> jobs.matched_person_key)
         and not exists (select 1 from recovery_standing as standing where standing.lead_id = jobs.source_id)
 ),
 
@@ -17,14 +21,12 @@ rest as (
     union all
     select source_id, person_key, 'settle', null
     from unheard_of
-    where is_linked
+    -- A dated lead without gap has its origin; another one whose origin a person holds would be settled for ever.
+    where is_linked and (is_dated or fail_reason is distinct from 'manual_origin_conflict')
     union all
-    select unheard_of.source_id, null, 'gone', null
+    select source_id, null, 'gone', null
     from unheard_of
-    inner join ops.identity_matching_jobs as jobs
-        on jobs.source_type = 'cabinet' and jobs.source_id = unheard_of.source_id -- 1 : 1
-    where not unheard_of.is_linked and jobs.fail_reason is distinct from 'lead_not_found'
-        and not exists (select 1 from ops.cabinet_lead_identity as leads where leads.lead_id = unheard_of.source_id)
+    where not is_linked and not is_in_feed and fail_reason is distinct from 'lead_not_found'
 ),
 
 placed as (
