@@ -22,4 +22,7 @@ from newest
 -- Whether a record is to be tried again, or what evidence was seen, is a mark of jobs, not a decision.
 where newest.former_id is not null
     and newest.before - array['is_stale', 'evidence_digest']
-    is distinct from newest.former_after - array['is_stale', 'evidence_digest'];
+    is distinct from newest.former_after - array['is_stale', 'evidence_digest']
+    -- On record elsewhere: recoveries in their events, first origins in the history of origins.
+    and newest.subject_table <> 'cabinet_lead_recovery_audit'
+    and (newest.subject_table <> 'identity_origin' or newest.former_after is not null);

@@ -1,13 +1,15 @@
--- Roll-back of a run: every recovery that was taken back has its line, and tries whose link is gone are open again
--- (table undo, kept is null). The next retry takes them up.
-with taken_back as (
+-- Roll-back of a run: every recovery that was taken back, or came back with a roll-back that was itself taken back, has
+-- its line, and tries whose link is gone are open again (table undo, kept is null). The next retry takes them up.
+with told_of as (
     insert into ops.cabinet_lead_recovery_events (
         lead_id, event, recovery_method, person_key, recovered_at, recorded_by, before, after, run_id
     )
     select
-        undo.subject_key, 'undone', undo.after ->> 'recovery_method', undo.person_key,
-        (undo.after ->> 'last_recovered_at')::timestamptz, %(actor)s, undo.after, undo.before, %(run_id)s
+        undo.subject_key, case when undo.after is null then 'recovered' else 'undone' end,
+        told.row ->> 'recovery_method', undo.person_key, (told.row ->> 'last_recovered_at')::timestamptz, %(actor)s,
+        undo.after, undo.before, %(run_id)s
     from undo
+    cross join lateral (select coalesce(undo.after, undo.before) as row) as told
     where undo.subject_table = 'cabinet_lead_recovery_audit' and undo.kept is null
     returning 1
 )
