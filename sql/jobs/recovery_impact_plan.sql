@@ -23,7 +23,13 @@ with due as (
                 )
             )
         )
-    order by leads.lead_date desc nulls last, leads.lead_id collate "C"
+),
+
+-- The origin is one for all leads of a person: who goes along is recovered with it, whatever the limit.
+picked as (
+    select due.person_key
+    from due
+    order by due.lead_date desc nulls last, due.lead_id collate "C"
     {limited}
 )
 
@@ -38,3 +44,4 @@ select
     null::text as reason_code,
     null::text[] as companions
 from due
+where due.person_key in (select picked.person_key from picked)

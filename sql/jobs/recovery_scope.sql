@@ -17,7 +17,7 @@ select
         when gaps.gap_reason <> 'no_identity' then
             case
                 when jobs.fail_reason is distinct from 'manual_origin_conflict' then 'linked'
-                when gaps.origin_decided_at > jobs.last_attempt_at then 'origin_changed'
+                when not gaps.origin_is_held or gaps.origin_decided_at > jobs.last_attempt_at then 'origin_changed'
             end
         when unmatched.id is null or unmatched.status = 'RESOLVED' then 'reopened'
         when unmatched.is_stale then 'driver_changed'
@@ -57,6 +57,14 @@ where standing.cause is not null
 order by standing.lead_date, standing.lead_id collate "C"
 {limited};
 create unique index on recovery_scope (lead_id);
+
+-- The origin is one for all leads of a person: who goes along is recovered with it, whatever the limit.
+insert into recovery_scope
+select standing.lead_id, standing.person_key, standing.kind, standing.cause
+from recovery_standing as standing
+where standing.cause is not null and standing.kind = 'origin'
+    and exists (select 1 from recovery_scope as scope where scope.person_key = standing.person_key)
+    and not exists (select 1 from recovery_scope as scope where scope.lead_id = standing.lead_id);
 analyze recovery_scope;
 
 select count(*) from recovery_standing as standing
