@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import axes.admin  # noqa: F401  registers what is replaced below
 import django_q.admin  # noqa: F401  registers what is taken away below
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -30,7 +31,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_q.models import OrmQ
 
-from ct4site import home, jobs, run_pages
+from ct4site import home, jobs, roles, run_pages
 from ct4site.admin_base import (
     LARGEST_KEY,
     NOTHING,
@@ -432,14 +433,55 @@ for _model in list(admin.site._registry):
         admin.site.unregister(_model)
 
 
+class GroupsField(forms.ModelMultipleChoiceField):
+    def label_from_instance(self, obj: Any) -> str:
+        return roles.role_label(obj.name)
+
+
 @admin.register(User)
 class UserAdmin(GuardedAdmin, StockUserAdmin):
     purpose = gettext_lazy("Who may sign in, and what each may see and do.")
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Whoever may change accounts could else give the own one everything.
+        above_roles = () if request.user.is_superuser else ("is_superuser", "user_permissions")
+        return (*super().get_readonly_fields(request, obj), *above_roles)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any, **options: Any) -> Any:
+        if db_field.name == "groups":
+            options["form_class"] = GroupsField
+        return super().formfield_for_manytomany(db_field, request, **options)
+
+
+def _may_touch(request: HttpRequest, account: User | None) -> bool:
+    """Whether the user may change an account at all: that of a superuser only another one, password included."""
+    return account is None or not account.is_superuser or request.user.is_superuser
+
 
 @admin.register(Group)
 class GroupAdmin(GuardedAdmin, StockGroupAdmin):
-    purpose = gettext_lazy("Roles: rights given to several people at once.")
+    purpose = gettext_lazy("Rights given to several people at once. What a role of CT4 may do is fixed.")
+    list_display = ("name", "role")
+
+    @admin.display(description=gettext_lazy("role"))
+    def role(self, group: Group) -> str:
+        return str(roles.Role(group.name).label) if group.name in roles.Role.values else NOTHING
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and not _is_role(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and not _is_role(obj)
+
+
+def _is_role(group: Group | None) -> bool:
+    return group is not None and group.name in roles.Role.values
 
 
 class SignInAdmin(ReadOnlyAdmin):

@@ -17,12 +17,13 @@ class KernelConfig(AppConfig):
     verbose_name = gettext_lazy("Operations")
 
     def ready(self) -> None:
-        from ct4site import checks, queue, rollback  # noqa: F401  register themselves
+        from ct4site import checks, queue, roles, rollback  # noqa: F401  register themselves
 
         # The heading over its screens; axes names itself only in English.
         apps.get_app_config("axes").verbose_name = gettext_lazy("Sign-ins")
         pre_migrate.connect(make_way_for_migrations, sender=self, dispatch_uid="ct4site.make_way_for_migrations")
         post_migrate.connect(sync_after_migrate, sender=self, dispatch_uid="ct4site.sync_after_migrate")
+        post_migrate.connect(roles.keep_roles, sender=self, dispatch_uid="ct4site.keep_roles")
 
 
 def make_way_for_migrations(*, using: str, plan: list[tuple[Any, bool]] | None = None, **kwargs: Any) -> None:

@@ -86,6 +86,8 @@ class ClaimInCollectionAdmin(ClaimSearchMixin, ReadOnlyAdmin):
     ) -> HttpResponse:
         if not (object_id.isascii() and object_id.isdigit()):
             return super().change_view(request, object_id, form_url, extra_context)
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         return HttpResponseRedirect(reverse("admin:attribution_claim_change", args=[object_id]))
 
     def get_urls(self) -> list[URLPattern]:

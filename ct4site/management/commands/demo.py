@@ -14,6 +14,7 @@ from typing import Any
 from axes.utils import reset as forget_failed_logins
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
@@ -21,7 +22,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import DatabaseError, connections
 from django.utils.translation import gettext as _
 
-from ct4site import demo
+from ct4site import demo, roles
 from ct4site.commands import positive
 
 HOST = "127.0.0.1"
@@ -149,12 +150,17 @@ def take_port(port: int) -> ThreadedWSGIServer:
 
 
 def make_login() -> str:
-    """Give the demo's administrator a new random password; return it. Makes the user where there is none."""
+    """Give the demo's administrator a new random password; return it. Makes the user where there is none.
+
+    An administrator by role, not above roles: what the demo shows is what a role shows.
+    """
     password = secrets.token_urlsafe(9)
     user, _made = get_user_model().objects.get_or_create(username=LOGIN)
-    user.is_staff = user.is_superuser = user.is_active = True
+    user.is_staff = user.is_active = True
+    user.is_superuser = False
     user.set_password(password)
     user.save()
+    user.groups.add(Group.objects.get(name=roles.Role.ADMIN))
     forget_failed_logins(username=LOGIN)
     return password
 
