@@ -98,9 +98,14 @@ def keep_roles(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_apps, **kwa
         for label in sorted({right.partition(".")[0] for right in wanted}):
             create_permissions(present_apps.get_app_config(label), verbosity=0, using=using, apps=apps)
         found = _keys_of(stored, wanted)
+    present: dict[str, set[int]] = {}
+    for name, key in groups.filter(name__in=Role.values).values_list("name", "permissions"):
+        present.setdefault(name, set()).add(key)
     for role, rights in RIGHTS.items():
-        group, _is_new = groups.get_or_create(name=role.value)
-        group.permissions.set([found[right] for right in rights if right in found])
+        keys = {found[right] for right in rights if right in found}
+        if present.get(role) != keys:
+            group, _is_new = groups.get_or_create(name=role.value)
+            group.permissions.set(keys)
 
 
 def _keys_of(stored: models.Manager[Permission], rights: frozenset[str]) -> dict[str, int]:

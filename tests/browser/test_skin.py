@@ -35,7 +35,7 @@ def pages():
         "empty": reverse("admin:auth_user_changelist") + "?q=nadie",
         "detail": reverse("admin:auth_user_change", args=[User.objects.get(username="usuario.003").pk]),
         "app": reverse("admin:app_list", args=["auth"]),
-        "delete": reverse("admin:auth_group_delete", args=[Group.objects.get().pk]),
+        "delete": reverse("admin:auth_group_delete", args=[Group.objects.get(name="Supervisión").pk]),
         "password": reverse("admin:password_change"),
     }
 
