@@ -460,7 +460,7 @@ class UserAdmin(GuardedAdmin, StockUserAdmin):
 
 
 def _may_touch(request: HttpRequest, account: User | None) -> bool:
-    """Whether the user may change an account at all: that of a superuser only another one, password included."""
+    """Whether the user may change an account at all: that of a superuser only a superuser, password included."""
     return account is None or not account.is_superuser or request.user.is_superuser
 
 
