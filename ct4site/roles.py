@@ -51,6 +51,8 @@ SCREENS = (
     | _may("view", "attribution", "claimincollection", "claim", "claimcomparison", "yangopayment", "paymentstate")
     | _may("view", "attribution", "partnerpaymentrule", "scoutpaymentrule")
     | _may("view", "attribution", "settlementperiod", "settlementline", "statementitem", "scoutpayment")
+    | _may("view", "recovery", "identitygap", "gapalert", "gapcase", "matchingjob", "recoveredlead", "recoveryimpact")
+    | _may("view", "recovery", "gapday", "redfigureday")
 )
 # Rows as other systems delivered them. Whoever decides about a person has to see what was delivered.
 SOURCES = _may(

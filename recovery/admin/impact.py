@@ -68,6 +68,8 @@ class RecoveryImpactAdmin(LeadSearchMixin, ReadOnlyAdmin):
 
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Paginator:
         paginator: Any = super().get_paginator(request, queryset, per_page, *args, **kwargs)
+        if queryset.model is not RecoveryImpact:  # the log of an object's changes, which is asked for here too
+            return paginator
         sums = sums_of(queryset)
         # The sums above the list count its rows too; the view reads all leads each time it is asked.
         paginator.counted = sum(number for number, _amount in sums.values())

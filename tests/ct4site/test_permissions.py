@@ -107,9 +107,17 @@ SCREENS = {
     "attribution.settlementline": Screen(ROLES),
     "attribution.statementitem": Screen(ROLES),
     "attribution.scoutpayment": Screen(ROLES),
+    "recovery.identitygap": Screen(ROLES),
+    "recovery.gapalert": Screen(ROLES),
+    "recovery.gapcase": Screen(ROLES),
+    "recovery.matchingjob": Screen(ROLES),
+    "recovery.recoveredlead": Screen(ROLES),
+    "recovery.recoveryimpact": Screen(ROLES),
+    "recovery.gapday": Screen(ROLES),
+    "recovery.redfigureday": Screen(ROLES),
 }
 APPS = {
-    "ct4site": ROLES, "identity": ROLES, "orphans": ROLES, "attribution": ROLES, "auth": ALL, "axes": ALL,
+    "ct4site": ROLES, "identity": ROLES, "orphans": ROLES, "attribution": ROLES, "recovery": ROLES, "auth": ALL, "axes": ALL,
 }  # fmt: skip
 
 
@@ -222,6 +230,14 @@ def a_world() -> None:
     factories.match()
     factories.an_orphan("HUAMAN FLORES ROSA")
     factories.fix_orphans()
+    phone, _accounts = factories.a_family_phone(factories.JUAN, factories.JUAN)
+    factories.a_lead(factories.JUAN, phone=phone)
+    lost = factories.a_lead("SALAS ROJAS NESTOR", phone=factories.a_phone(990))
+    factories.run_job(JobType.GAP_RECOVERY)
+    factories.a_driver("SALAS ROJAS NESTOR", phone=factories.a_phone(990))
+    factories.refresh()
+    factories.run_job(JobType.GAP_RECOVERY)
+    assert factories.link_of(lost) is not None
     stories.many(100, 103)
     pays(factories.PEDRO, 1)
     collect()
