@@ -11,8 +11,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from ct4site import invariants, jobs
-from ct4site.models import AuditEntry, JobType, Run, RunStatus
+from ct4site import jobs
+from ct4site.models import AuditEntry, JobType, Run
 from ct4site.rollback import start_roll_back
 from identity.models import CabinetLead, Driver, Link, Origin, Person, Unmatched
 from recovery.models import (
@@ -41,23 +41,14 @@ from tests.factories import (
     link_of,
     match,
     refresh,
-    run_job,
     verdict,
 )
+from tests.recovery.stories import IMPACT, RETRY, complaints, impact, on_record, replayed, retry, roll_back
 
 pytestmark = pytest.mark.django_db
 
 PHONE, OTHER_PHONE = a_phone(900), a_phone(901)
 TODAY = timezone.localdate()
-RETRY, IMPACT = JobType.GAP_RECOVERY, JobType.RECOVERY_IMPACT
-
-
-def retry(**parameters: Any) -> dict[str, Any]:
-    return run_job(RETRY, **parameters)
-
-
-def impact(**parameters: Any) -> dict[str, Any]:
-    return run_job(IMPACT, **parameters)
 
 
 def tries_of(lead: Record) -> tuple[str, int, str | None]:
@@ -73,43 +64,8 @@ def origin_of(lead: Record) -> Origin | None:
     return Origin.objects.filter(person=link.person_id).first() if link else None
 
 
-def complaints(*, by_hand: bool = False) -> dict[str, int]:
-    """What the invariants find; a test that changed rows by hand wrote past the audit, as that invariant would say."""
-    found = {finding.name: finding.count for finding in invariants.check() if finding.count}
-    if by_hand:
-        found.pop("chk_history_folds", None)
-    return found
-
-
-def last_run(code: str) -> Run:
-    return Run.objects.filter(job_type=code).latest("pk")
-
-
-def roll_back(code: str) -> Run:
-    ended = jobs.execute(start_roll_back(run_id=last_run(code).pk, actor="tests").pk)
-    assert ended.status == RunStatus.COMPLETED, ended.error_message
-    with connection.cursor() as cursor:
-        cursor.execute("discard temp")
-    return ended
-
-
 def events_of(lead: Record) -> list[str]:
     return list(RecoveryEvent.objects.filter(lead_id=lead.source_pk).order_by("id").values_list("event", flat=True))
-
-
-def replayed() -> dict[str, Any]:
-    """The recovered leads as the event log alone tells them, each event standing on the one before."""
-    state: dict[str, Any] = {}
-    for event in RecoveryEvent.objects.order_by("id"):
-        assert state.get(event.lead_id) == event.before
-        state[event.lead_id] = event.after
-    return {lead_id: row for lead_id, row in state.items() if row is not None}
-
-
-def on_record() -> dict[str, Any]:
-    with connection.cursor() as cursor:
-        cursor.execute("select lead_id, to_jsonb(known)::text from ops.cabinet_lead_recovery_audit as known")
-        return {lead_id: json.loads(row) for lead_id, row in cursor.fetchall()}
 
 
 def time_passes(days: int) -> None:
