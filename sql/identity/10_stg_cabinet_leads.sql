@@ -42,9 +42,9 @@ select
 from public.module_ct_cabinet_leads as leads
 -- 1 lead : 0..1 numbers (external ids are unique)
 left join (
-    select numbers.external_id
+    select distinct btrim(numbers.external_id) as external_id -- blanks around a number are no difference
     from public.module_ct_cabinet_leads as numbers
-    where numbers.external_id ~ '^[0-9]{1,10}$'
+    where numbers.external_id ~ '^ *[0-9]{1,10} *$'
 ) as numeric_external_ids
     -- Only where it matters: most leads have an external id, and need not spell out their row's.
     on numeric_external_ids.external_id = case when nullif(btrim(leads.external_id), '') is null then leads.id::text end

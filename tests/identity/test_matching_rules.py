@@ -543,10 +543,11 @@ class TestJunk:
 class TestDisorder:
     """F28: colliding keys and feeds out of order."""
 
-    def test_a_row_id_and_an_equal_external_id_are_two_records(self):
+    @pytest.mark.parametrize("written", ["4200042", " 4200042 "])
+    def test_a_row_id_and_an_equal_external_id_are_two_records(self, written):
         a_driver(JUAN, phone="987654321"), a_driver(ROSA, phone="912345678")
         a_lead(JUAN, phone="987654321", external_id=None, id=4200042)
-        a_lead(ROSA, phone="912345678", external_id="4200042")
+        a_lead(ROSA, phone="912345678", external_id=written)
         match()
         found = dict(
             Link.objects.exclude(source_table="drivers").values_list("source_pk", "evidence__phone_normalized")
