@@ -174,6 +174,15 @@ VIOLATIONS: dict[str, Callable[[], None]] = {
         f"{A_DUE_LINE} update ops.person_scouts set has_open_conflict = false;"
         + a_view_that_says("ops.v_scout_statement", "standing.due_amount,", "standing.due_amount + 1 AS due_amount,")
     ),
+    "chk_matched_lead_has_its_link": lambda: execute(
+        A_LINK.format(pk="'x'", rule="manual", evidence="{}", run="null").replace("scouting_daily", "cabinet_leads")
+        + "; insert into ops.identity_matching_jobs (source_id, status) values ('x', 'matched')"
+    ),
+    "chk_recovery_is_on_record": lambda: execute("insert into ops.cabinet_lead_recovery_audit (lead_id) values ('x')"),
+    "chk_gaps_are_whole": lambda: execute(
+        "insert into public.module_ct_cabinet_leads (external_id, lead_created_at) values ('x', now());"
+        + a_view_that_says("ops.v_cabinet_identity_recovery_impact_14d", "'still_unidentified'", "'lost'")
+    ),
     "chk_view_is_read_only": lambda: execute("create view ops.v_door as select * from canon.identity_links"),
 }
 

@@ -320,6 +320,7 @@ def test_every_address_of_the_site_is_in_the_table() -> None:
     assert {model._meta.app_label for model in admin.site._registry} == set(APPS)
 
 
+@pytest.mark.slow
 def test_every_address_opens_for_whom_the_table_says_and_for_nobody_else(clients: dict[str, Client]) -> None:
     wrong = {}
     for name, route in table().items():
@@ -355,6 +356,7 @@ def test_the_list_of_a_room_opens_for_whoever_may_see_one_of_its_screens(clients
         }, app  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_post_changes_nothing_but_where_the_table_says_so(clients: dict[str, Client]) -> None:
     wrong = {}
     sent = {"post": "yes", "job": JobType.IDENTITY_RUN, "reason": "x", "amount": "1", "action": "delete_selected"}
