@@ -17,7 +17,7 @@ counts of what it changed for the run's tally."""
 
 def persons_of(plan: sql.Composable, first: int, last: int) -> sql.Composable:
     """Return the query of the persons in rows ``first < seq <= last`` of a plan, for ``announce_lead_links``."""
-    return sql.SQL("select person_key from {} where seq > {} and seq <= {} and person_key is not null").format(
+    return sql.SQL("select person_key from {} as rows where seq > {} and seq <= {} and person_key is not null").format(
         plan, sql.Literal(first), sql.Literal(last)
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from psycopg2 import sql
@@ -113,17 +114,22 @@ def _plan_retry(context: RunContext) -> None:
     given = context.parameters
     conditions = "\n    ".join(text for name, text in FILTERS.items() if given.get(name) is not None)
     limit = given.get("limit")
-    (skipped,) = statement(
+    skipped, most = statement(
         "recovery_scope",
         given | {"rules": rules_version()},
         filters=sql.SQL(conditions),
         limited=sql.SQL("limit {}").format(sql.Literal(limit)) if limit else sql.SQL("offset 0"),
     )
     context.count({"skipped": skipped})
+    # A question put to a temporary table keeps the normalising of names to one process: where most leads are taken up,
+    # all are read, and the others left out afterwards.
+    scope = "select 1 from recovery_scope as scope where scope.kind = 'match' and scope.lead_id"
     collect_candidates(
-        {"source": ["cabinet"], "full": True},
-        "    and records.source_pk in (select scope.lead_id from recovery_scope as scope where scope.kind = 'match')\n",
+        {"source": ["cabinet"], "full": True}, "" if most else f"    and exists ({scope} = records.source_pk)\n"
     )
+    if most:
+        with connection.cursor() as cursor:
+            cursor.execute(f"delete from numbered where not exists ({scope} = numbered.source_pk)")
     decide_candidates()
     statement("recovery_companions", {})
     store_decisions(

@@ -1,7 +1,8 @@
 -- Unresolved leads that a retry takes up, and why: never tried, or something relevant changed since (RB4, domain.md
 -- 7.5, Q34, Q38). What would only fail again for the same reason is left out before the limit. The parts: filters,
 -- conditions on standing; limited, how many. Leaves the tables recovery_standing (all unresolved leads, cause null
--- for those not to be tried) and recovery_scope; returns how many leads were left out.
+-- for those not to be tried) and recovery_scope; returns how many leads were left out, and whether most of those
+-- without person are taken up.
 create temp table recovery_standing on commit drop as
 select
     gaps.lead_id,
@@ -67,6 +68,11 @@ where standing.cause is not null and standing.kind = 'origin'
     and not exists (select 1 from recovery_scope as scope where scope.lead_id = standing.lead_id);
 analyze recovery_scope;
 
-select count(*) from recovery_standing as standing
-where standing.cause is null
-    {filters}
+select
+    (
+        select count(*) from recovery_standing as standing
+        where standing.cause is null
+            {filters}
+    ),
+    (select count(*) from recovery_scope where kind = 'match')
+    > (select count(*) from recovery_standing where kind = 'match') / 2
