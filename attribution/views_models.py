@@ -19,12 +19,12 @@ class ViewModel(models.Model):
         default_permissions = ("view",)
 
 
-def _of_person(primary_key: bool = False) -> models.ForeignKey:
+def of_person(column: str = "person_key", *, primary_key: bool = False) -> models.ForeignKey:
     """The person of a view's row; a view has no constraints, so nothing follows a deletion."""
     kind = models.OneToOneField if primary_key else models.ForeignKey
     options: dict[str, Any] = {"primary_key": True} if primary_key else {"null": True}
     return kind(
-        Person, models.DO_NOTHING, db_column="person_key", db_constraint=False, verbose_name=_("person"),
+        Person, models.DO_NOTHING, db_column=column, db_constraint=False, verbose_name=_("person"),
         related_name="+", **options,
     )  # fmt: skip
 
@@ -49,7 +49,7 @@ class BacklogCategory(models.TextChoices):
 class ScoutConflict(ViewModel):
     """One person whom several scouts claim (domain.md 6.7, Q13, Q17)."""
 
-    person = _of_person(primary_key=True)
+    person = of_person(primary_key=True)
     distinct_scout_count = models.BigIntegerField(_("number of scouts"))
     scout_ids = ArrayField(models.IntegerField(), verbose_name=_("scouts"))
     source_tables = ArrayField(models.TextField(), verbose_name=_("sources"))
@@ -84,7 +84,7 @@ class ScoutClaim(ViewModel):
     """
 
     pk = models.CompositePrimaryKey("source_table", "source_pk")
-    person = _of_person()
+    person = of_person()
     driver_id = models.TextField(_("driver"), null=True)
     driver_license = models.TextField(_("licence"), null=True)
     driver_phone = models.TextField(_("phone"), null=True)
@@ -110,7 +110,7 @@ class ScoutClaim(ViewModel):
 class BacklogPerson(ViewModel):
     """One person without a scout in the ledger, with the reason (domain.md 6.8, Q14, Q22)."""
 
-    person = _of_person(primary_key=True)
+    person = of_person(primary_key=True)
     primary_full_name = models.TextField(_("name"), null=True)
     primary_phone = models.TextField(_("phone"), null=True)
     primary_license = models.TextField(_("licence"), null=True)

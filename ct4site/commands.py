@@ -181,10 +181,8 @@ class DiagnosisCommand(BaseCommand):
             yield section, flatten(values)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
+        with telling_progress():
             figures = self.diagnose()
-        except (OperationalError, InterfaceError) as error:
-            raise CommandError(_("The database cannot be reached. Run it again when it is back.")) from error
         if options["json"]:
             self.stdout.write(json.dumps(figures, sort_keys=True))
             return

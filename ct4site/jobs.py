@@ -400,12 +400,12 @@ def counted(name: str, parameters: Mapping[str, Any], **parts: sql.Composable) -
     return counts
 
 
-def diagnosed(name: str) -> dict[str, Any]:
+def diagnosed(name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the figures of a diagnosis, sql/jobs/<name>.sql: one statement that reads only and takes its time."""
     with connection.cursor() as cursor:
         cursor.execute("set statement_timeout = 0")
     try:
-        return counted(name, {})
+        return counted(name, parameters or {})
     finally:
         with connection.cursor() as cursor:
             cursor.execute("reset statement_timeout")

@@ -19,6 +19,8 @@ from ct4site import jobs
 from ct4site.admin_base import NOTHING, Section
 from ct4site.models import JobType, Run
 
+LARGEST_LIMIT = 10_000_000
+
 
 class RunForm(forms.Form):
     """The parameters of a run; a job with parameters extends it."""
@@ -32,6 +34,27 @@ class RunForm(forms.Form):
     def parameters(self) -> dict[str, Any]:
         """Return the job's parameters (JSON values) from the valid form; empty ones are left out."""
         return {}
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Return those of some fields of the valid form that have a value."""
+        return {name: self.cleaned_data[name] for name in names if self.cleaned_data[name]}
+
+
+def limit_field(help_text: Any) -> forms.IntegerField:
+    """Return the field of a job that may take a part of its work; takes what is said of the part."""
+    return forms.IntegerField(
+        label=_("Limit"), required=False, min_value=1, max_value=LARGEST_LIMIT, help_text=help_text
+    )
+
+
+class LimitedForm(RunForm):
+    """The parameter of a job that may take a part of its work."""
+
+    limit = limit_field(_("At most this many; the others wait for the next run."))
+    field_order = ("limit", "dry_run")
+
+    def parameters(self) -> dict[str, Any]:
+        return self.given("limit")
 
 
 def _day(label: Any, **options: Any) -> forms.DateField:
@@ -54,9 +77,7 @@ class DateRangeForm(RunForm):
 
     def days(self) -> dict[str, str]:
         """Return the given days as parameters of a run."""
-        return {
-            name: self.cleaned_data[name].isoformat() for name in ("date_from", "date_to") if self.cleaned_data[name]
-        }
+        return {name: day.isoformat() for name, day in self.given("date_from", "date_to").items()}
 
 
 def _no_sections(run: Run) -> Iterable[Section]:

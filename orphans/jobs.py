@@ -139,9 +139,7 @@ def _apply_rows(context: RunContext) -> Chunk:
         counts["links_created"] = sum(feed["matched"] for feed in linked["sources"].values())
         parameters = {"first": first, "last": last, "run_id": run_id, "actor": actor}
         merge_counts(counts, counted("orphans_apply", parameters, plan=plan))
-        persons = sql.SQL("select person_key from {} where not is_driver and seq > {} and seq <= {}").format(
-            plan, sql.Literal(first), sql.Literal(last)
-        )
+        persons = signals.persons_of(records, first, last)
         merge_counts(counts, signals.announce_lead_links(persons, run_id=run_id, actor=actor))
         return counts
 

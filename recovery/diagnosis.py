@@ -12,9 +12,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ct4site.jobs import diagnosed
-from identity.models import ReasonCode
 from recovery.health import ALERTS, Freshness, RecoveryState, Signs, alerts, freshness, recovery_state
-from recovery.models import GapReason, RiskLevel
+from recovery.models import FAIL_REASONS, MAX_ATTEMPTS, GapReason, RiskLevel
 
 TITLES: dict[str, str | Promise] = {
     "metrics": _("Identity gap"),
@@ -58,13 +57,6 @@ WORDS: dict[str, str | Promise] = {
     "no_origin": _("without origin"),
     "inconsistent_origin": _("wrong origin"),
 }
-# Beside the reasons of matching, those of a retry (domain.md 7.5, Q34).
-FAIL_REASONS: dict[str, str | Promise] = {
-    **{reason.value: reason.label for reason in ReasonCode},
-    "lead_not_found": _("The lead is no longer in its source"),
-    "manual_origin_conflict": _("A person decided the origin"),
-    "rolled_back": _("Its recovery was rolled back"),
-}
 
 
 def diagnose() -> dict[str, Any]:
@@ -75,7 +67,7 @@ def diagnose() -> dict[str, Any]:
     ``links``, ``integrity``, ``evolution`` (now against the last day stored before today, null without one).
     Moments are ISO texts.
     """
-    figures = diagnosed("diagnose_gaps")
+    figures = diagnosed("diagnose_gaps", {"max_attempts": MAX_ATTEMPTS})
     told = figures["freshness"]
     signs = Signs(
         first_run_at=_moment(told["first_run_at"]),

@@ -40,9 +40,7 @@ from identity.jobs import (
     rules_version,
     store_decisions,
 )
-
-MAX_ATTEMPTS = 5
-"""Tries after which a lead counts as given up (domain.md 7.5); it is tried again when something changes (Q38)."""
+from recovery.models import MAX_ATTEMPTS
 
 DEFAULT_LIMIT = 10_000
 """Leads of one run of the impact job without a limit (RB2)."""
@@ -77,8 +75,9 @@ def retry_identity_matching(context: RunContext) -> None:
     """Match unresolved cabinet leads again (runbook RB4, domain.md 7.5 and 7.6; Q34, Q38, Q40, Q43).
 
     Parameters: ``limit`` (at most this many leads, oldest first, what is left out not counted; those that lack only the
-    origin go along with a lead of their person, whatever limit and filters say), ``date_from`` and ``date_to`` (ISO dates of the lead in Lima, inclusive), ``gap_reason``, ``risk_level``. A lead is tried when it never
-    was, or when a driver with one of its keys, the lead, or the rules changed since.
+    origin go along with a lead of their person, whatever limit and filters say), ``date_from`` and ``date_to`` (ISO
+    dates of the lead in Lima, inclusive), ``gap_reason``, ``risk_level``. A lead is tried when it never was, or when a
+    driver with one of its keys, the lead, or the rules changed since.
     """
     started = time.monotonic()
     with hold_writer_lock():
@@ -187,8 +186,8 @@ def _recover(context: RunContext, plan: sql.Composable, first: int, last: int, *
 def cabinet_recovery_impact(context: RunContext) -> None:
     """Put right and record leads that have a person by now (runbook RB2, domain.md 8.3; Q34, Q43 to Q45, Q48).
 
-    Parameter: ``limit`` (at most this many leads, newest first, and the others of their persons; 10 000 without). Writes origins and the record of the
-    recovery only: no person, no claim, no payment. A second run changes nothing.
+    Parameter: ``limit`` (at most this many leads, newest first, and the others of their persons; 10 000 without).
+    Writes origins and the record of the recovery only: no person, no claim, no payment. A second run changes nothing.
     """
     started = time.monotonic()
     with hold_writer_lock():

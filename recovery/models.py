@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.db.models import Case, Q, Value, When
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from ct4site.models import Run
-from identity.models import Person
+from identity.models import Person, ReasonCode
 from recovery.views_models import (
     SEVERITY_RANK,
     AlertType,
@@ -20,6 +22,7 @@ from recovery.views_models import (
     ImpactBucket,
     RecoveryImpact,
     RedFigureDay,
+    RetryStatus,
     RiskLevel,
     Severity,
     SuggestedAction,
@@ -31,12 +34,16 @@ __all__ = [
 ]  # fmt: skip
 
 
-class RetryStatus(models.TextChoices):
-    """How the tries of a lead stand (domain.md 7.5)."""
+MAX_ATTEMPTS = 5
+"""Tries after which a lead counts as given up (domain.md 7.5); it is tried again when something changes (Q38)."""
 
-    PENDING = "pending", _("Pending")
-    MATCHED = "matched", _("Matched")
-    FAILED = "failed", _("Given up")
+# Why a try came to nothing (domain.md 7.5, Q34): the reasons of matching and those of the job itself.
+FAIL_REASONS: dict[str, Any] = {
+    **dict(ReasonCode.choices),
+    "manual_origin_conflict": _("The origin was decided by a person"),
+    "lead_not_found": _("No longer in the feed"),
+    "rolled_back": _("Taken back by a roll-back"),
+}
 
 
 class RetryCause(models.TextChoices):

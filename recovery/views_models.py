@@ -7,8 +7,7 @@ from django.db.models import Case, Value, When
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from attribution.views_models import ViewModel
-from identity.models import Person
+from attribution.views_models import ViewModel, of_person
 
 
 class GapReason(models.TextChoices):
@@ -62,6 +61,14 @@ class ImpactBucket(models.TextChoices):
     CLAIM = "identified_origin_claim", _("Never lost, claimed")
 
 
+class RetryStatus(models.TextChoices):
+    """How the tries of a lead stand (domain.md 7.5)."""
+
+    PENDING = "pending", _("Pending")
+    MATCHED = "matched", _("Matched")
+    FAILED = "failed", _("Given up")
+
+
 class ClaimStatusBucket(models.TextChoices):
     """How far a cabinet lead is on its way to a claim (domain.md 8.2)."""
 
@@ -71,19 +78,12 @@ class ClaimStatusBucket(models.TextChoices):
     CLAIM = "identified_origin_claim", _("Person, origin and claim")
 
 
-def _person(column: str) -> models.ForeignKey:
-    return models.ForeignKey(
-        Person, models.DO_NOTHING, null=True, db_column=column, db_constraint=False, verbose_name=_("person"),
-        related_name="+",
-    )  # fmt: skip
-
-
 class IdentityGap(ViewModel):
     """One dated cabinet lead and what it lacks (domain.md 7.1)."""
 
     lead_id = models.TextField(_("lead"), primary_key=True)
     lead_date = models.DateField(_("lead date"))
-    person = _person("person_key")
+    person = of_person()
     has_identity = models.BooleanField(_("has a person"))
     has_origin = models.BooleanField(_("has the origin"))
     trips_14d = models.IntegerField(_("trips in 14 days"))
@@ -134,9 +134,9 @@ class GapCase(ViewModel):
 
     lead_id = models.TextField(_("lead"), primary_key=True)
     lead_date = models.DateField(_("lead date"))
-    person = _person("person_key")
+    person = of_person()
     gap_reason = models.TextField(_("gap"), choices=GapReason.choices)
-    status = models.TextField(_("status"))
+    status = models.TextField(_("status"), choices=RetryStatus.choices)
     fail_reason = models.TextField(_("reason"), null=True)
     attempt_count = models.IntegerField(_("tries"))
     last_attempt_at = models.DateTimeField(_("last try"), null=True)
@@ -158,7 +158,7 @@ class RecoveryImpact(ViewModel):
     lead_id = models.TextField(_("lead"), primary_key=True)
     lead_date = models.DateField(_("lead date"), null=True)
     window_end_14d = models.DateField(_("window ends"), null=True)
-    person_effective = _person("person_key_effective")
+    person_effective = of_person("person_key_effective")
     identity_effective = models.BooleanField(_("has a person"))
     origin_ok = models.BooleanField(_("has the origin"))
     has_claim = models.BooleanField(_("claimed"))

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django import forms
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.utils.dateparse import parse_date
 from django.utils.functional import Promise
@@ -22,8 +21,8 @@ from attribution.jobs import LEDGER_COUNTS
 from attribution.models import BacklogCategory, ClaimDifference, ComparisonGroup, DisappearReason
 from ct4site.admin_base import NOTHING, Section, lima_time, pill
 from ct4site.models import JobType, Run
-from ct4site.run_pages import RunForm, RunPage, register
-from identity.admin.runs import LARGEST_LIMIT, IdentityRunForm
+from ct4site.run_pages import LimitedForm, RunPage, register
+from identity.admin.runs import IdentityRunForm
 
 LEDGER_WORDS: dict[str, str | Promise] = {
     "processed_person_keys": _("Persons decided"),
@@ -92,22 +91,6 @@ DERIVED_WORDS: dict[str, str | Promise] = {
 }
 AUDIT_WORDS: dict[str, str | Promise] = {"audit": _("Audit entries")}
 REFRESH_WORDS = LEDGER_WORDS | STEP_WORDS | BACKFILL_WORDS | SUSPICION_WORDS | METRIC_WORDS | AUDIT_WORDS
-
-
-class LimitedForm(RunForm):
-    """The parameter of a job that may take a part of its work."""
-
-    limit = forms.IntegerField(
-        label=_("Limit"),
-        required=False,
-        min_value=1,
-        max_value=LARGEST_LIMIT,
-        help_text=_("At most this many; the others wait for the next run."),
-    )
-    field_order = ("limit", "dry_run")
-
-    def parameters(self) -> dict[str, Any]:
-        return {"limit": self.cleaned_data["limit"]} if self.cleaned_data["limit"] else {}
 
 
 class PopulateForm(IdentityRunForm):

@@ -8,7 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from ct4site.models import JobType
-from ct4site.run_pages import DateRangeForm, RunPage, register
+from ct4site.run_pages import DateRangeForm, RunPage, limit_field, register
 from identity.admin import labels
 from identity.models import ReasonCode
 
@@ -17,7 +17,6 @@ FEED_WORDS = [
     ("scouting", _("Scouting registrations")),
     ("migrations", _("Migrations")),
 ]
-LARGEST_LIMIT = 10_000_000
 
 
 class IdentityRunForm(DateRangeForm):
@@ -32,18 +31,11 @@ class IdentityRunForm(DateRangeForm):
         required=False,
         help_text=_("Tries all open unmatched records again, not only the new and the changed."),
     )
-    limit = forms.IntegerField(
-        label=_("Limit"),
-        required=False,
-        min_value=1,
-        max_value=LARGEST_LIMIT,
-        help_text=_("At most this many records."),
-    )
+    limit = limit_field(_("At most this many records."))
     field_order = ("source", "date_from", "date_to", "limit", "full", "dry_run")
 
     def parameters(self) -> dict[str, Any]:
-        values = self.cleaned_data
-        return self.days() | {name: values[name] for name in ("source", "full", "limit") if values[name]}
+        return self.days() | self.given("source", "full", "limit")
 
 
 register(

@@ -8,21 +8,13 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from ct4site.models import JobType
-from ct4site.run_pages import RunForm, RunPage, register
-
-LARGEST_LIMIT = 10_000_000
+from ct4site.run_pages import RunForm, RunPage, limit_field, register
 
 
 class OrphansForm(RunForm):
     """Parameters of the orphan job (runbook RB3); its report goes to the reports folder."""
 
-    limit = forms.IntegerField(
-        label=_("Limit"),
-        required=False,
-        min_value=1,
-        max_value=LARGEST_LIMIT,
-        help_text=_("At most this many drivers, the oldest links first."),
-    )
+    limit = limit_field(_("At most this many drivers, the oldest links first."))
     reprocess_quarantined = forms.BooleanField(
         label=_("Those in quarantine"),
         required=False,
@@ -31,7 +23,7 @@ class OrphansForm(RunForm):
     field_order = ("limit", "reprocess_quarantined", "dry_run")
 
     def parameters(self) -> dict[str, Any]:
-        return {name: self.cleaned_data[name] for name in ("limit", "reprocess_quarantined") if self.cleaned_data[name]}
+        return self.given("limit", "reprocess_quarantined")
 
 
 register(

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 
-from ct4site.admin_base import CodeFilter, ReadOnlyAdmin, Section, lima_time, link_to, pill
+from ct4site.admin_base import CodeFilter, ReadOnlyAdmin, Section, lima_time, link_to
 from identity.admin.persons import origin_history
 from identity.models import OriginChange
 from recovery.admin import labels
@@ -79,7 +79,7 @@ class GapCaseAdmin(LeadSearchMixin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("status"))
     def state(self, case: GapCase) -> SafeString | str:
-        return pill(case.status, RetryStatus(case.status).label, labels.RETRY_TONES[RetryStatus(case.status)])
+        return labels.coded(case, "status", labels.RETRY_TONES)
 
     @admin.display(description=gettext_lazy("last try"))
     def tried(self, case: GapCase) -> SafeString | str:

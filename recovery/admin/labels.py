@@ -10,16 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ct4site.admin_base import NOTHING, pill, words
-from identity.models import ReasonCode
-from recovery.models import ClaimStatusBucket, GapReason, ImpactBucket, RetryStatus, RiskLevel
-
-# Why a try came to nothing (domain.md 7.5, Q34): the reasons of matching and those of the job itself.
-FAIL_REASONS: dict[str, Any] = {
-    **dict(ReasonCode.choices),
-    "manual_origin_conflict": _("The origin was decided by a person"),
-    "lead_not_found": _("No longer in the feed"),
-    "rolled_back": _("Taken back by a roll-back"),
-}
+from recovery.models import FAIL_REASONS, ClaimStatusBucket, GapReason, ImpactBucket, RetryStatus, RiskLevel
 
 MISSING: dict[str, Promise] = {
     GapReason.NO_IDENTITY: _("Nobody knows whose lead it is, so nothing can be claimed for it."),

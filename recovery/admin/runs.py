@@ -8,23 +8,16 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from ct4site.models import JobType
-from ct4site.run_pages import DateRangeForm, RunForm, RunPage, register
+from ct4site.run_pages import DateRangeForm, LimitedForm, RunPage, limit_field, register
 from recovery.models import GapReason, RiskLevel
 
-LARGEST_LIMIT = 10_000_000
 ANY = ("", _("Any"))
-
-
-def _limit(help_text: Any) -> forms.IntegerField:
-    return forms.IntegerField(
-        label=_("Limit"), required=False, min_value=1, max_value=LARGEST_LIMIT, help_text=help_text
-    )
 
 
 class RetryForm(DateRangeForm):
     """Parameters of the job that matches lost leads again (runbook RB4)."""
 
-    limit = _limit(_("At most this many leads, the oldest first."))
+    limit = limit_field(_("At most this many leads, the oldest first."))
     gap_reason = forms.ChoiceField(
         label=_("Gap"),
         required=False,
@@ -34,19 +27,13 @@ class RetryForm(DateRangeForm):
     field_order = ("limit", "date_from", "date_to", "gap_reason", "risk_level", "dry_run")
 
     def parameters(self) -> dict[str, Any]:
-        values = self.cleaned_data
-        return self.days() | {name: values[name] for name in ("limit", "gap_reason", "risk_level") if values[name]}
+        return self.days() | self.given("limit", "gap_reason", "risk_level")
 
 
-class ImpactForm(RunForm):
+class ImpactForm(LimitedForm):
     """Parameters of the recovery impact job (runbook RB2)."""
 
-    limit = _limit(_("At most this many leads, the newest first; 10,000 when none is given."))
-    field_order = ("limit", "dry_run")
-
-    def parameters(self) -> dict[str, Any]:
-        limit = self.cleaned_data["limit"]
-        return {"limit": limit} if limit else {}
+    limit = limit_field(_("At most this many leads, the newest first; 10,000 when none is given."))
 
 
 RECOVERED = {

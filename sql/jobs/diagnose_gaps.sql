@@ -48,7 +48,7 @@ jobs as (
             where known.status = 'matched' and known.last_attempt_at >= now() - interval '24 hours'
         ) as matched_24h,
         max(known.last_attempt_at) filter (where known.status = 'matched') as last_matched_at,
-        count(*) filter (where known.status <> 'matched' and known.attempt_count >= 5) as stuck,
+        count(*) filter (where known.status <> 'matched' and known.attempt_count >= %(max_attempts)s) as stuck,
         count(*) filter (
             where known.status = 'matched'
                 and not exists (
@@ -65,7 +65,7 @@ fail_reasons as (
         count(*) as leads,
         round(avg(known.attempt_count), 1) as average_tries,
         max(known.attempt_count) as most_tries,
-        count(*) filter (where known.attempt_count >= 5) as stuck
+        count(*) filter (where known.attempt_count >= %(max_attempts)s) as stuck
     from ops.identity_matching_jobs as known
     where known.status <> 'matched' and known.fail_reason is not null
     group by known.fail_reason

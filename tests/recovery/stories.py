@@ -10,9 +10,11 @@ from django.db import connection
 from ct4site import invariants, jobs
 from ct4site.models import JobType, Run, RunStatus
 from ct4site.rollback import start_roll_back
-from recovery.models import RecoveryEvent
-from tests.factories import run_job
+from identity.models import Origin
+from recovery.models import MatchingAttempt, MatchingJob, RecoveryEvent
+from tests.factories import JUAN, Record, a_driver, a_lead, a_phone, link_of, run_job
 
+PHONE, OTHER_PHONE = a_phone(800), a_phone(801)
 RETRY, IMPACT = JobType.GAP_RECOVERY, JobType.RECOVERY_IMPACT
 
 
@@ -22,6 +24,27 @@ def retry(**parameters: Any) -> dict[str, Any]:
 
 def impact(**parameters: Any) -> dict[str, Any]:
     return run_job(IMPACT, **parameters)
+
+
+def a_linked_lead(name: str = JUAN, phone: str = PHONE, **columns: Any) -> Record:
+    """A cabinet lead and its account; linked by the next matching."""
+    a_driver(name, phone=phone)
+    return a_lead(name, phone=phone, **columns)
+
+
+def tries_of(lead: Record) -> tuple[str, int, str | None]:
+    """Status, number of tries and reason of a lead."""
+    return MatchingJob.objects.values_list("status", "attempt_count", "fail_reason").get(source_id=lead.source_pk)
+
+
+def causes_of(lead: Record) -> list[str]:
+    return list(MatchingAttempt.objects.filter(lead_id=lead.source_pk).order_by("id").values_list("cause", flat=True))
+
+
+def origin_of(lead: Record) -> Origin | None:
+    """The origin of the person that a lead is linked to."""
+    link = link_of(lead)
+    return Origin.objects.filter(person=link.person_id).first() if link else None
 
 
 def complaints(*, by_hand: bool = False) -> dict[str, int]:

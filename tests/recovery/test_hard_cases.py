@@ -43,25 +43,26 @@ from tests.factories import (
     refresh,
     verdict,
 )
-from tests.recovery.stories import IMPACT, RETRY, complaints, impact, on_record, replayed, retry, roll_back
+from tests.recovery.stories import (
+    IMPACT,
+    OTHER_PHONE,
+    PHONE,
+    RETRY,
+    a_linked_lead,
+    causes_of,
+    complaints,
+    impact,
+    on_record,
+    origin_of,
+    replayed,
+    retry,
+    roll_back,
+    tries_of,
+)
 
 pytestmark = pytest.mark.django_db
 
-PHONE, OTHER_PHONE = a_phone(900), a_phone(901)
 TODAY = timezone.localdate()
-
-
-def tries_of(lead: Record) -> tuple[str, int, str | None]:
-    return MatchingJob.objects.values_list("status", "attempt_count", "fail_reason").get(source_id=lead.source_pk)
-
-
-def causes_of(lead: Record) -> list[str]:
-    return list(MatchingAttempt.objects.filter(lead_id=lead.source_pk).order_by("id").values_list("cause", flat=True))
-
-
-def origin_of(lead: Record) -> Origin | None:
-    link = link_of(lead)
-    return Origin.objects.filter(person=link.person_id).first() if link else None
 
 
 def events_of(lead: Record) -> list[str]:
@@ -75,11 +76,6 @@ def time_passes(days: int) -> None:
         for name in names:
             for row in model.objects.all():
                 model.objects.filter(pk=row.pk).update(**{name: getattr(row, name) - by})
-
-
-def a_linked_lead(name: str = JUAN, phone: str = PHONE, **columns: Any) -> Record:
-    a_driver(name, phone=phone)
-    return a_lead(name, phone=phone, **columns)
 
 
 def a_late_lead(name: str = JUAN, phone: str = PHONE, **columns: Any) -> Record:

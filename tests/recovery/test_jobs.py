@@ -9,11 +9,9 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from ct4site import invariants, jobs
-from ct4site.models import AuditEntry, JobType, Run, RunStatus
-from ct4site.rollback import start_roll_back
+from ct4site.models import AuditEntry, JobType, Run
 from identity.models import CabinetLead, Driver, Link, Origin, OriginChange, Person, Unmatched
-from recovery.models import GapDay, MatchingAttempt, MatchingJob, RecoveredLead, RecoveryEvent
+from recovery.models import GapDay, MatchingJob, RecoveredLead, RecoveryEvent
 from tests.factories import (
     JUAN,
     PEDRO,
@@ -28,64 +26,34 @@ from tests.factories import (
     link_of,
     match,
     refresh,
-    run_job,
     state_facts,
+)
+from tests.recovery.stories import (
+    OTHER_PHONE,
+    PHONE,
+    a_linked_lead,
+    causes_of,
+    complaints,
+    impact,
+    origin_of,
+    retry,
+    roll_back,
+    tries_of,
 )
 
 pytestmark = pytest.mark.django_db
 
-PHONE, OTHER_PHONE = a_phone(800), a_phone(801)
 TODAY = timezone.localdate()
-
-
-def retry(**parameters: Any) -> dict[str, Any]:
-    return run_job(JobType.GAP_RECOVERY, **parameters)
-
-
-def impact(**parameters: Any) -> dict[str, Any]:
-    return run_job(JobType.RECOVERY_IMPACT, **parameters)
-
-
-def tries_of(lead: Record) -> tuple[str, int, str | None]:
-    job = MatchingJob.objects.get(source_id=lead.source_pk)
-    return job.status, job.attempt_count, job.fail_reason
-
-
-def causes_of(lead: Record) -> list[str]:
-    return list(MatchingAttempt.objects.filter(lead_id=lead.source_pk).order_by("id").values_list("cause", flat=True))
-
-
-def origin_of(lead: Record) -> Origin | None:
-    link = link_of(lead)
-    return Origin.objects.filter(person=link.person_id).first() if link else None
 
 
 def of_tries(tally: dict[str, Any]) -> dict[str, int]:
     return {name: tally[name] for name in ("processed", "matched", "failed", "pending", "skipped")}
 
 
-def complaints() -> dict[str, int]:
-    return {finding.name: finding.count for finding in invariants.check() if finding.count}
-
-
-def roll_back(code: str) -> dict[str, Any]:
-    ended = jobs.execute(start_roll_back(run_id=Run.objects.filter(job_type=code).latest("pk").pk, actor="tests").pk)
-    assert ended.status == RunStatus.COMPLETED, ended.error_message
-    with connection.cursor() as cursor:
-        cursor.execute("discard temp")
-    return dict(ended.stats)
-
-
 def without_origin(lead: Record) -> Record:
     """Take away the origin of a lead's person, as the predecessor left many."""
     Origin.objects.filter(person=link_of(lead).person_id).delete()
     return lead
-
-
-def a_linked_lead(name: str = JUAN, phone: str = PHONE, **columns: Any) -> Record:
-    """A cabinet lead and its account; linked by the next matching."""
-    a_driver(name, phone=phone)
-    return a_lead(name, phone=phone, **columns)
 
 
 # --- what is tried, and when again ----------------------------------------------------------------------
