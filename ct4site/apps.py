@@ -18,6 +18,7 @@ class KernelConfig(AppConfig):
 
     def ready(self) -> None:
         from ct4site import checks, queue, roles, rollback  # noqa: F401  register themselves
+        from ct4site.review import cases  # noqa: F401  registers its job
 
         # The heading over its screens; axes names itself only in English.
         apps.get_app_config("axes").verbose_name = gettext_lazy("Sign-ins")

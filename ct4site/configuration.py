@@ -108,6 +108,11 @@ VARIABLES = (
     Variable("CT4_CHUNK_SIZE", 5000, integer(1, 1_000_000), "rows per transaction of a batch job"),
     Variable("CT4_APPLY_CONNECTIONS", 2, integer(1, 16), "database connections that apply a plan side by side"),
     Variable("CT4_RUN_LEASE_SECONDS", 120, integer(1, 86400), "a run without a sign of life for this long counts as lost"),
+    Variable("CT4_REVIEW_DUE_DAYS", 3, integer(0, 250), "working days a reviewer has for a new case"),
+    Variable("CT4_REVIEW_CASES_PER_DAY", 50, integer(1, 100000), "cases of one run that fall due on one working day"),
+    Variable("CT4_REVIEW_LEASE_SECONDS", 90, integer(10, 3600), "how long a reviewer holds a case without a sign of life"),
+    Variable("CT4_REVIEW_LEASES_PER_USER", 10, integer(1, 1000), "cases one reviewer may hold at once"),
+    Variable("CT4_REVIEW_BULK_LIMIT", 20, integer(1, 5000), "decisions at once from which on a second person approves"),
     Variable("CT4_WORKERS", 2, integer(1, 64), "processes of the queue worker"),
 )  # fmt: skip
 

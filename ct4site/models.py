@@ -40,6 +40,8 @@ class JobType(models.TextChoices):
     CLAIMS_COMPARISON = "claims_comparison", _("Comparison of claims")
     GAP_RECOVERY = "identity_gap_recovery", _("Matching lost leads again")
     RECOVERY_IMPACT = "cabinet_recovery_impact", _("Recovery impact")
+    REVIEW_REFRESH = "review_refresh", _("Refresh of the cases")
+    REVIEW_DECISION = "review_decision", _("Decision of a person")
 
 
 # Words for the stored codes of a run's phase; an app adds the phases of its own jobs.
@@ -155,3 +157,37 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.subject_table} {self.subject_key}"
+
+
+# Registered with Django by being imported here; they need only what is above.
+from ct4site.review_models import (  # noqa: E402
+    CaseKind,
+    CaseStatus,
+    ClosedBecause,
+    Decision,
+    DecisionReason,
+    Deed,
+    Proposal,
+    ProposalStatus,
+    ReviewCase,
+    UndoLeftover,
+)
+
+__all__ = [
+    "PHASES",
+    "AuditEntry",
+    "CaseKind",
+    "CaseStatus",
+    "ClosedBecause",
+    "Decision",
+    "DecisionReason",
+    "Deed",
+    "JobType",
+    "Proposal",
+    "ProposalStatus",
+    "ReviewCase",
+    "Run",
+    "RunStatus",
+    "UndoLeftover",
+    "phase_label",
+]

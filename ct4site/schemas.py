@@ -16,6 +16,10 @@ APPS = ("ct4site", "identity", "orphans", "attribution", "recovery")
 TABLES: dict[str, str] = {
     "ingestion_runs": "ops",
     "audit_log": "ops",
+    "review_cases": "ops",
+    "review_proposals": "ops",
+    "review_decisions": "ops",
+    "undo_leftovers": "ops",
     "drivers_index": "canon",
     "identity_registry": "canon",
     "identity_links": "canon",

@@ -1,0 +1,170 @@
+"""Four eyes: what one person proposed another approves, exactly as proposed (promise P9, reliability F22)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from ct4site.models import Decision, Deed, Proposal, ProposalStatus, ReviewCase, Run
+from ct4site.review import deciding
+from ct4site.review.deciding import Outcome, Overtaken, Wish
+from ct4site.rollback import start_roll_back
+
+APPROVE = "ct4site.approve_proposal"
+
+
+class NotAllowed(Exception):
+    """This person may not answer this proposal; the message says why."""
+
+
+def propose_decision(*, case_id: int, wish: Wish, actor: User, expected_version: int, shown: str) -> Proposal | Outcome:
+    """Propose a decision that needs a second person, and freeze its case for everybody and every job.
+
+    Takes what ``deciding.decide`` takes. Returns the proposal, or what the decision would do now when that is not what
+    was shown. Raises as ``deciding.preview``.
+    """
+    with transaction.atomic():
+        outcome = deciding.preview(case_id=case_id, wish=wish, actor=actor, expected_version=expected_version)
+        if outcome.digest != shown:
+            return Outcome(**{**outcome.__dict__, "run": None, "changed_since": True})
+        proposal = Proposal.objects.create(
+            deed=Deed.DECIDE,
+            case_id=case_id,
+            request={"choice": wish.choice, "target": wish.target, "version": expected_version},
+            consequences=outcome.consequences,
+            digest=outcome.digest,
+            **_by(wish, actor),
+        )
+        ReviewCase.objects.filter(pk=case_id).update(
+            is_frozen=True, leased_to=None, leased_since=None, leased_until=None
+        )
+    return proposal
+
+
+def propose_roll_back(*, run: Run, wish: Wish, actor: User) -> Proposal:
+    """Propose to take a run back. Raises ``NotAllowed`` while a proposal for it waits."""
+    try:
+        with transaction.atomic():
+            return Proposal.objects.create(
+                deed=Deed.ROLL_BACK, run=run, request={"run": run.pk}, digest=_digest_of(run), **_by(wish, actor)
+            )
+    except IntegrityError:
+        raise NotAllowed(_("Run %(id)s waits for approval of its roll-back already.") % {"id": run.pk}) from None
+
+
+def _by(wish: Wish, actor: User) -> dict[str, Any]:
+    return {
+        "reason_code": wish.reason_code,
+        "reason_text": wish.reason_text[: deciding.LONGEST_REASON],
+        "proposed_by": actor,
+        "proposer_address": actor.email.strip().lower(),
+    }
+
+
+def _digest_of(run: Run) -> str:
+    return hashlib.sha256(f"{run.pk} {run.job_type} {run.started_at.isoformat()} {run.stats}".encode()).hexdigest()
+
+
+def may_answer(proposal: Proposal, user: User) -> str:
+    """Return why a person may not approve or refuse a proposal; an empty text when they may."""
+    if not user.has_perm(APPROVE):
+        return _("Approving is for approvers.")
+    if user.pk == proposal.proposed_by_id or (
+        proposal.proposer_address and user.email.strip().lower() == proposal.proposer_address
+    ):
+        return _("Another person than the proposer has to approve.")
+    return ""
+
+
+def answer(*, proposal_id: int, approver: User, approve: bool, text: str = "") -> Proposal:
+    """Approve or refuse a proposal; what is approved is done at once, as its proposer, if it is still what was proposed.
+
+    Returns the proposal: APPROVED, REFUSED, or OUTDATED when it would not do any more what was proposed. Raises
+    ``NotAllowed``: no right to approve, the proposer himself, or an answer was given before.
+    """
+    with transaction.atomic():
+        approver = User.objects.get(pk=approver.pk)  # rights may have gone since the page was opened
+        proposal = _waiting(proposal_id)
+        if refusal := may_answer(proposal, approver):
+            raise NotAllowed(refusal)
+        status = ProposalStatus.APPROVED if approve else ProposalStatus.REFUSED
+        if approve and not _is_as_proposed(proposal):
+            status = ProposalStatus.OUTDATED
+        _close(proposal, status, approver, text)
+        if status == ProposalStatus.APPROVED:
+            _carry_out(proposal)
+    return proposal
+
+
+def withdraw(*, proposal_id: int, actor: User) -> Proposal:
+    """Take an own proposal back. Raises ``NotAllowed`` for somebody else's, or one that was answered."""
+    with transaction.atomic():
+        proposal = _waiting(proposal_id)
+        if proposal.proposed_by_id != actor.pk:
+            raise NotAllowed(_("Only who proposed it can withdraw it."))
+        _close(proposal, ProposalStatus.WITHDRAWN, actor, "")
+    return proposal
+
+
+def _waiting(proposal_id: int) -> Proposal:
+    proposal = Proposal.objects.select_for_update(of=("self",)).get(pk=proposal_id)
+    if proposal.status != ProposalStatus.WAITING:
+        raise NotAllowed(_("This proposal was answered already: %(what)s.") % {"what": proposal.get_status_display()})
+    return proposal
+
+
+def _close(proposal: Proposal, status: str, person: User, text: str) -> None:
+    proposal.status = status
+    proposal.decided_by = person
+    proposal.decider_address = person.email.strip().lower()
+    proposal.answer = text[: deciding.LONGEST_REASON]
+    Proposal.objects.filter(pk=proposal.pk).update(
+        status=status,
+        decided_by=person,
+        decider_address=proposal.decider_address,
+        decided_at=Now(),
+        answer=proposal.answer,
+    )
+    if proposal.case_id is not None and status != ProposalStatus.APPROVED:
+        ReviewCase.objects.filter(pk=proposal.case_id).update(is_frozen=False)
+
+
+def _wish(proposal: Proposal) -> Wish:
+    asked = proposal.request
+    return Wish(asked["choice"], asked["target"], proposal.reason_code, proposal.reason_text)
+
+
+def _is_as_proposed(proposal: Proposal) -> bool:
+    if proposal.deed == Deed.ROLL_BACK:
+        assert proposal.run is not None
+        return _digest_of(proposal.run) == proposal.digest
+    try:
+        with transaction.atomic():
+            done = _decide(proposal)
+            transaction.set_rollback(True)
+    except Overtaken:
+        return False
+    return isinstance(done, Decision)
+
+
+def _decide(proposal: Proposal) -> Decision | Outcome:
+    return deciding.decide(
+        case_id=proposal.case_id,  # type: ignore[arg-type]
+        wish=_wish(proposal),
+        actor=proposal.proposed_by,
+        expected_version=proposal.request["version"],
+        shown=proposal.digest,
+        proposal=proposal,
+    )
+
+
+def _carry_out(proposal: Proposal) -> None:
+    if proposal.deed == Deed.ROLL_BACK:
+        start_roll_back(run_id=proposal.request["run"], actor=proposal.proposed_by.get_username(), queue=True)
+    else:
+        _decide(proposal)

@@ -1,0 +1,144 @@
+"""Cases: opened for every cause, closed when it is gone, leased while somebody looks (reliability F21)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from psycopg2 import sql
+
+from ct4site.jobs import RunContext, counted, job
+from ct4site.models import CaseKind, CaseStatus, JobType, ReviewCase
+from ct4site.review import kinds
+
+COUNTS = ("causes", "opened", "changed", "closed")
+NO_MONEY = sql.SQL("(select null::uuid as person_key, 0::numeric as amount where false)")
+
+
+@job(
+    JobType.REVIEW_REFRESH,
+    purpose=gettext_lazy("Opens a case for everything that needs a person, and closes those whose cause is gone."),
+)
+def refresh_cases(context: RunContext) -> None:
+    """Bring the queue of cases up to date; running it again changes nothing."""
+    context.progress("plan", 0)
+    with context.transaction():
+        context.count(dict.fromkeys((*COUNTS, "audit"), 0))
+        context.count(refresh())
+
+
+def refresh(kind: str | None = None, keys: list[str] | None = None) -> dict[str, Any]:
+    """Open, update and close cases: all, or those of some subjects of one kind. Must run inside a transaction.
+
+    Returns how many ``causes`` there are, and how many cases were ``opened``, ``changed`` and ``closed``.
+    """
+    wanted = [found for found in kinds.kinds() if kind in (None, found.code)]
+    narrowed = sql.SQL("") if keys is None else sql.SQL(" where subject_key = any({})").format(sql.Literal(keys))
+    causes = sql.SQL("\nunion all\n").join(
+        sql.SQL(
+            "select {}::text as kind, subject_key, person_key, driver_id, raised_by, since, signature, cause_digest"
+            " from {}{}"
+        ).format(sql.Literal(str(found.code)), sql.Identifier(*found.causes.split(".")), narrowed)
+        for found in wanted
+    )
+    cases = sql.SQL(
+        "select id, kind, subject_key from ops.review_cases where status = 'OPEN' and kind = any({})"
+    ).format(sql.Literal([str(found.code) for found in wanted])) + (
+        sql.SQL("") if keys is None else sql.SQL(" and subject_key = any({})").format(sql.Literal(keys))
+    )
+    declared = kinds.declared_consequences()
+    return counted(
+        "review_refresh",
+        {"due_days": settings.REVIEW_DUE_DAYS, "per_day": settings.REVIEW_CASES_PER_DAY},
+        causes=causes,
+        cases=cases,
+        money=sql.Identifier(*declared.money.split(".")) if declared else NO_MONEY,
+    )
+
+
+def refresh_of_persons(persons: list[Any]) -> None:
+    """Bring the open cases of persons up to date after something about them was decided; inside a transaction."""
+    found: dict[str, list[str]] = {}
+    rows = ReviewCase.objects.filter(person_key__in=persons, status=CaseStatus.OPEN).values_list("kind", "subject_key")
+    for kind, key in rows:
+        found.setdefault(kind, []).append(key)
+    for kind, keys in found.items():
+        refresh(kind, keys)
+
+
+# --- leases -----------------------------------------------------------------------------------------
+
+# The clock is the database's. Whoever holds more than the cap has to let go of one first.
+_LEASE = """
+update ops.review_cases as cases
+set leased_to_id = %(user)s,
+    leased_since = case when cases.leased_to_id = %(user)s then cases.leased_since else now() end,
+    leased_until = now() + make_interval(secs => %(seconds)s)
+where cases.id = %(case)s and cases.status = 'OPEN'
+    and (cases.leased_to_id is null or cases.leased_to_id = %(user)s or cases.leased_until < now())
+    and (
+        cases.leased_to_id = %(user)s
+        or (
+            select count(*) from ops.review_cases as others
+            where others.leased_to_id = %(user)s and others.leased_until >= now() and others.id <> cases.id
+        ) < %(cap)s
+    )
+returning 1
+"""
+
+_RELEASE = """
+update ops.review_cases set leased_to_id = null, leased_since = null, leased_until = null
+where id = %(case)s and leased_to_id = %(user)s
+"""
+
+
+def lease(case_id: int, user: User) -> bool:
+    """Take or renew the lease of an open case; return whether the user holds it now.
+
+    Not while somebody else's lease runs, nor beyond ``REVIEW_LEASES_PER_USER`` cases at once.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _LEASE,
+            {
+                "user": user.pk,
+                "case": case_id,
+                "seconds": settings.REVIEW_LEASE_SECONDS,
+                "cap": settings.REVIEW_LEASES_PER_USER,
+            },
+        )
+        return cursor.fetchone() is not None
+
+
+def release(case_id: int, user: User) -> None:
+    """Let go of a case; nothing happens when the user does not hold it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RELEASE, {"user": user.pk, "case": case_id})
+
+
+def next_case(after: ReviewCase | None, user: User, **filters: Any) -> ReviewCase | None:
+    """Return the case that comes after one in the queue's order (most money, then oldest) and is free for the user.
+
+    Takes conditions on cases, as keyword arguments of ``filter``. None at the end of the queue.
+    """
+    found = ReviewCase.objects.filter(status=CaseStatus.OPEN, is_frozen=False, **filters)
+    found = found.filter(Q(leased_to=None) | Q(leased_to=user) | Q(leased_until__lt=Now()))
+    if after is not None:
+        money, since = after.money_at_risk, after.opened_at
+        found = found.filter(
+            Q(money_at_risk__lt=money)
+            | Q(money_at_risk=money, opened_at__gt=since)
+            | Q(money_at_risk=money, opened_at=since, pk__gt=after.pk)
+        )
+    return found.order_by("-money_at_risk", "opened_at", "pk").first()
+
+
+def kind_label(code: str) -> str:
+    """Return a kind of case in words."""
+    return str(CaseKind(code).label) if code in CaseKind.values else _("Unknown")

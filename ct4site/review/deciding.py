@@ -1,0 +1,235 @@
+"""Decisions of persons: previewed, then applied exactly as shown, or shown again (promises P4, P5; reliability F21).
+
+A preview is the decision itself inside a savepoint that is taken back, so the two cannot differ. The digest of what it
+did binds the confirmation to what was shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from ct4site.models import CaseStatus, ClosedBecause, Decision, JobType, Proposal, ReviewCase, Run, RunStatus
+from ct4site.review import cases, kinds
+
+LONGEST_REASON = 2000
+
+
+class Overtaken(Exception):
+    """The case is not what it was when the person saw it: somebody decided it, or its cause changed or is gone."""
+
+    def __init__(self, case: ReviewCase) -> None:
+        self.case = case
+        self.decision = case.decisions.order_by("-id").select_related("actor").first()
+        super().__init__(_("This case has changed since you opened it."))
+
+
+class HeldByOther(Exception):
+    """Somebody else is looking at the case."""
+
+    def __init__(self, case: ReviewCase) -> None:
+        self.case = case
+        super().__init__(
+            _("%(who)s holds this case.") % {"who": case.leased_to.get_username() if case.leased_to else "–"}
+        )
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants to decide, and why."""
+
+    choice: str
+    target: dict[str, Any]
+    reason_code: str
+    reason_text: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a decision does: its consequences by section, how many rows it changed, the digest of all that."""
+
+    consequences: dict[str, Any]
+    audit: int
+    digest: str
+    run: Run | None = None
+    needs_approval: bool = False
+    changed_since: bool = False
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+# The rows as they were, and what is done to them; keys of rows that are made now are not known before.
+_DONE = """
+select
+    count(*),
+    coalesce(md5(string_agg(concat_ws('|', told.action, told.subject_table, told.before::text), chr(10) order by
+        told.action collate "C", told.subject_table collate "C", told.before::text collate "C")), '')
+from (
+    select distinct on (entries.subject_table, entries.subject_key) entries.*
+    from ops.audit_log as entries
+    where entries.id > %(since)s and entries.run_id = %(run)s
+    order by entries.subject_table, entries.subject_key, entries.id
+) as told
+"""
+
+
+def measured(
+    *, job_type: str, actor: str, reverses: Run | None, persons: Collection[uuid.UUID],
+    work: Callable[[Run], Collection[uuid.UUID]], bound_to: Mapping[str, Any],
+) -> Outcome:  # fmt: skip
+    """Do a piece of work of one person as a run of its own, and say what it did; inside a transaction.
+
+    Takes the run's kind, who, what it takes back, whose consequences are told, and the work: it gets the run, writes
+    with audit and returns further persons it touched. ``bound_to`` goes into the digest. What is derived of the
+    persons is brought up to date before the consequences are told.
+    """
+    declared = kinds.declared_consequences()
+    known = sorted(set(persons))
+    before = declared.snapshot(known) if declared else {}
+    run = Run.objects.create(
+        job_type=job_type, actor=actor, status=RunStatus.COMPLETED, completed_at=Now(), attempt=1, reverses=reverses
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("select coalesce(max(id), 0) from ops.audit_log")
+        since = cursor.fetchone()[0]
+        touched = sorted(set(known) | set(work(run)))
+        if declared:
+            declared.follow(persons=touched, run_id=run.pk, actor=actor)
+        cursor.execute("select count(*) from ops.audit_log where id > %s and run_id = %s", [since, run.pk])
+        audit = cursor.fetchone()[0]
+        cursor.execute(_DONE, {"since": since, "run": run.pk})
+        _rows, done = cursor.fetchone()
+    consequences = declared.difference(before, declared.snapshot(touched)) if declared else {}
+    Run.objects.filter(pk=run.pk).update(stats={"audit": audit})
+    text = json.dumps([bound_to, consequences, done], sort_keys=True, default=str)
+    return Outcome(
+        consequences=consequences,
+        audit=audit,
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+        run=run,
+        needs_approval=bool(declared and declared.needs_approval(consequences)),
+        more={"persons": touched},
+    )
+
+
+def _locked(case_id: int, actor: User, expected_version: int, *, approving: bool = False) -> ReviewCase:
+    """Return the case, locked, with the lease of the actor; raises ``Overtaken`` or ``HeldByOther``."""
+    if not approving:
+        cases.lease(case_id, actor)
+    case = ReviewCase.objects.select_for_update(of=("self",)).select_related("leased_to").get(pk=case_id)
+    if case.status != CaseStatus.OPEN or case.version != expected_version or case.is_frozen != approving:
+        raise Overtaken(case)
+    if not approving and case.leased_to_id != actor.pk:
+        raise HeldByOther(case)
+    return case
+
+
+def preview(*, case_id: int, wish: Wish, actor: User, expected_version: int) -> Outcome:
+    """Return what a decision would do; nothing stays written.
+
+    Raises ``Overtaken``, ``HeldByOther``, or ``kinds.Unacceptable`` for something that cannot be done.
+    """
+    with transaction.atomic():
+        case = _locked(case_id, actor, expected_version)
+        with transaction.atomic():
+            outcome = _done(case, wish, actor)
+            transaction.set_rollback(True)
+    return outcome
+
+
+def decide(
+    *, case_id: int, wish: Wish, actor: User, expected_version: int, shown: str, proposal: Proposal | None = None
+) -> Decision | Outcome:
+    """Decide a case if that does what was shown, else return what it would do now, with ``changed_since``.
+
+    Takes the digest of the preview the person saw as ``shown``; ``proposal`` is the approved one that is carried out,
+    for its proposer. Returns the receipt, or the outcome when it is not what was shown or needs a second person
+    (``needs_approval``). Raises as ``preview``.
+    """
+    with transaction.atomic():
+        case = _locked(case_id, actor, expected_version, approving=proposal is not None)
+        point = transaction.savepoint()
+        outcome = _done(case, wish, actor)
+        if outcome.digest != shown or (outcome.needs_approval and proposal is None):
+            transaction.savepoint_rollback(point)
+            return Outcome(**{**outcome.__dict__, "run": None, "changed_since": outcome.digest != shown})
+        transaction.savepoint_commit(point)
+        return receive(case, wish, actor, outcome, proposal)
+
+
+def receive(
+    case: ReviewCase, wish: Wish, actor: User, outcome: Outcome, proposal: Proposal | None = None,
+    reverses: Decision | None = None,
+) -> Decision:  # fmt: skip
+    """Write the receipt of work that was done, and end the case if it is decided; inside its transaction."""
+    assert outcome.run is not None
+    decision = Decision.objects.create(
+        case=case,
+        case_version=case.version,
+        choice=wish.choice,
+        target=wish.target,
+        reason_code=wish.reason_code,
+        reason_text=wish.reason_text[:LONGEST_REASON],
+        actor=actor,
+        proposal=proposal,
+        run=outcome.run,
+        consequences=outcome.consequences,
+        reverses=reverses,
+    )
+    if reverses is None:
+        closes = kinds.choice_of(case, wish.choice).closes
+        ended = {"status": CaseStatus.CLOSED, "closed_at": Now(), "closed_because": ClosedBecause.DECIDED}
+        ReviewCase.objects.filter(pk=case.pk).update(
+            version=case.version + 1,
+            leased_to=None,
+            leased_since=None,
+            leased_until=None,
+            is_frozen=False,
+            **(ended if closes else {}),
+        )
+    # What was decided may end other cases of these persons, or raise this one again.
+    cases.refresh_of_persons(outcome.more["persons"])
+    if reverses is not None:
+        cases.refresh(case.kind, [case.subject_key])
+    return decision
+
+
+def _done(case: ReviewCase, wish: Wish, actor: User) -> Outcome:
+    choice = kinds.choice_of(case, wish.choice)
+
+    def work(run: Run) -> Collection[uuid.UUID]:
+        return choice.apply(
+            kinds.Deciding(
+                case=case,
+                target=wish.target,
+                run_id=run.pk,
+                actor=actor.get_username(),
+                reason=reason_of(wish),
+                new_person_key=uuid.uuid5(uuid.NAMESPACE_OID, f"ct4 case {case.pk} version {case.version}"),
+            )
+        )
+
+    outcome = measured(
+        job_type=JobType.REVIEW_DECISION,
+        actor=actor.get_username(),
+        reverses=None,
+        persons=choice.persons(case, wish.target),
+        work=work,
+        bound_to={"case": case.pk, "version": case.version, "choice": wish.choice, "target": wish.target},
+    )
+    if choice.needs_approval:
+        outcome = Outcome(**{**outcome.__dict__, "needs_approval": True})
+    return outcome
+
+
+def reason_of(wish: Wish) -> str:
+    """Return the reason of a decision as one line of the audit."""
+    return f"{wish.reason_code}: {wish.reason_text}" if wish.reason_text else wish.reason_code

@@ -1,0 +1,156 @@
+"""Taking decisions back, at any depth: what stands on a decision is named, and can be taken back with it (P6, F23)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from ct4site import audit
+from ct4site.models import CaseStatus, Decision, JobType, ReviewCase, Run
+from ct4site.review import deciding
+from ct4site.review.deciding import Outcome, Wish
+
+REVERSE = "reverse"
+
+
+class StandsFirm(Exception):
+    """A decision cannot be taken back alone: later work stands on it.
+
+    ``decisions`` are the later ones that could be taken back with it, newest first; ``rows`` tells what else keeps it:
+    (table, why, how many, keys).
+    """
+
+    def __init__(self, decisions: list[Decision], rows: list[tuple[str, str, int, list[str]]]) -> None:
+        self.decisions, self.rows = decisions, rows
+        super().__init__(_("Later work stands on this decision."))
+
+
+@dataclass(frozen=True)
+class Reversal:
+    """What taking back does: one outcome per decision, the newest first, and the digest of all."""
+
+    decisions: list[Decision]
+    outcomes: list[Outcome]
+
+    @property
+    def digest(self) -> str:
+        return "-".join(outcome.digest[:32] for outcome in self.outcomes)
+
+
+# Later decisions, not taken back yet, on a row or person of this one.
+_DEPENDENT = """
+with mine as (
+    select entries.subject_table, entries.subject_key, entries.person_key, max(entries.id) as last_id
+    from ops.audit_log as entries
+    where entries.run_id = %(run)s
+    group by entries.subject_table, entries.subject_key, entries.person_key
+)
+
+select distinct decisions.id
+from mine
+inner join ops.audit_log as later
+    on later.id > mine.last_id
+    and (later.person_key = mine.person_key
+        or (later.subject_table = mine.subject_table and later.subject_key = mine.subject_key))
+inner join ops.review_decisions as decisions on decisions.run_id = later.run_id
+where decisions.id > %(decision)s and decisions.reverses_id is distinct from %(decision)s
+    and not exists (select 1 from ops.review_decisions as undone where undone.reverses_id = decisions.id)
+order by decisions.id desc
+"""
+
+
+def dependent(decision: Decision) -> list[Decision]:
+    """Return the later decisions that stand on one, the newest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DEPENDENT, {"run": decision.run_id, "decision": decision.pk})
+        keys = [row[0] for row in cursor.fetchall()]
+    return list(Decision.objects.filter(pk__in=keys).select_related("case", "actor").order_by("-pk"))
+
+
+def preview(*, decision_id: int, wish: Wish, actor: User, together: bool = False) -> Reversal:
+    """Return what taking a decision back would do; nothing stays written. Raises as ``reverse``."""
+    with transaction.atomic():
+        reversal, _receipts = _taken_back(decision_id, wish, actor, together)
+        transaction.set_rollback(True)
+    return reversal
+
+
+def reverse(
+    *, decision_id: int, wish: Wish, actor: User, shown: str, together: bool = False
+) -> list[Decision] | Reversal:
+    """Take a decision back, with ``together`` also the later ones that stand on it, the newest first.
+
+    Returns the receipts if that does what was shown (the digest of the preview), else what it would do now. Raises
+    ``StandsFirm`` when something stays in the way, ``deciding.Overtaken`` when it was taken back already or its case
+    waits for a second person.
+    """
+    with transaction.atomic():
+        point = transaction.savepoint()
+        reversal, receipts = _taken_back(decision_id, wish, actor, together)
+        if reversal.digest != shown:
+            transaction.savepoint_rollback(point)
+            return reversal
+    return receipts
+
+
+def _taken_back(decision_id: int, wish: Wish, actor: User, together: bool) -> tuple[Reversal, list[Decision]]:
+    decision = Decision.objects.select_related("case", "run").get(pk=decision_id)
+    ReviewCase.objects.select_for_update().filter(pk=decision.case_id).first()
+    wanted = [*(dependent(decision) if together else []), decision]
+    outcomes, receipts = [], []
+    for one in wanted:
+        outcome = _one(one, actor)
+        outcomes.append(outcome)
+        receipts.append(deciding.receive(one.case, wish, actor, outcome, reverses=one))
+    return Reversal(wanted, outcomes), receipts
+
+
+def _one(decision: Decision, actor: User) -> Outcome:
+    if Decision.objects.filter(reverses=decision).exists() or _is_frozen(decision.case):
+        raise deciding.Overtaken(decision.case)
+
+    def work(run: Run) -> Collection[uuid.UUID]:
+        tally = audit.restore_run(
+            run_id=decision.run_id,
+            reversal_id=run.pk,
+            actor=actor.get_username(),
+            reason=_("Decision %(id)s taken back") % {"id": decision.pk},
+        )
+        del tally
+        kept = audit.kept_rows(20)
+        if kept:
+            raise StandsFirm(dependent(decision), kept)
+        with connection.cursor() as cursor:
+            cursor.execute("select distinct person_key from undo where person_key is not null")
+            return [row[0] for row in cursor.fetchall()]
+
+    return deciding.measured(
+        job_type=JobType.ROLL_BACK,
+        actor=actor.get_username(),
+        reverses=decision.run,
+        persons=_persons(decision),
+        work=work,
+        bound_to={"decision": decision.pk},
+    )
+
+
+def _is_frozen(case: ReviewCase) -> bool:
+    return ReviewCase.objects.filter(
+        kind=case.kind, subject_key=case.subject_key, status=CaseStatus.OPEN, is_frozen=True
+    ).exists()
+
+
+def _persons(decision: Decision) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select distinct person_key from ops.audit_log where run_id = %s and person_key is not null",
+            [decision.run_id],
+        )
+        found = {row[0] for row in cursor.fetchall()}
+    return sorted(found | ({decision.case.person_key} - {None}))
