@@ -46,7 +46,7 @@ from ct4site.admin_base import (
     pill,
     whole_number,
 )
-from ct4site.models import AuditEntry, JobType, Run, RunStatus
+from ct4site.models import AuditEntry, DecisionReason, JobType, Run, RunStatus
 from ct4site.rollback import start_roll_back
 
 POLL_SECONDS = 2
@@ -284,6 +284,7 @@ class RunAdmin(ReadOnlyAdmin):
             context |= self._live_context(run) | {
                 "lists_of_run": lists_of_run(request, run),
                 "may_roll_back": self._can_be_rolled_back(request, run),
+                "reasons": DecisionReason.choices,
             }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -347,18 +348,20 @@ class RunAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "ct4/run_start.html", context, status=422 if form and form.errors else 200)
 
     def roll_back_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """Hand the roll-back of a run to the queue; as a dry run when the box is ticked."""
+        """Hand a dry run of a run's roll-back to the queue, or propose the roll-back: another person has to approve it."""
         run = self.get_object(request, str(run_id))
         if run is None:
             raise Http404
         if not self._can_be_rolled_back(request, run):
             raise PermissionDenied
-        return self._started(
-            request,
-            lambda: start_roll_back(
-                run_id=run.pk, actor=request.user.get_username(), dry_run="dry_run" in request.POST, queue=True
-            ),
-        )
+        if "dry_run" in request.POST:
+            return self._started(
+                request,
+                lambda: start_roll_back(run_id=run.pk, actor=request.user.get_username(), dry_run=True, queue=True),
+            )
+        from ct4site.review_admin import propose_roll_back
+
+        return propose_roll_back(request, run)
 
     def _can_be_rolled_back(self, request: HttpRequest, run: Run) -> bool:
         return request.user.has_perm("ct4site.roll_back_run") and run.status != RunStatus.RUNNING and not run.dry_run
@@ -537,3 +540,7 @@ def last_runs(request: HttpRequest) -> home.Panel | None:
         )
         rows.append((name, pill(run.status, state.label, state.tone)))
     return home.Panel(_("Last runs"), rows)
+
+
+# Registers its screens by being imported; it needs what is above.
+from ct4site import review_admin  # noqa: E402, F401

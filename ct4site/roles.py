@@ -6,7 +6,9 @@ This table is the rule; groups of the database follow it after every ``migrate``
 |---|---|
 | ``view_…`` | the list and the pages of a screen, its files and sums, its panel and search on the start page |
 | ``ct4site.run_jobs`` | starting a run, now or through the queue |
-| ``ct4site.roll_back_run`` | rolling a run back, also as a dry run |
+| ``ct4site.roll_back_run`` | proposing to roll a run back, and a dry run of it |
+| ``ct4site.decide_case`` | holding and deciding cases, taking decisions back |
+| ``ct4site.approve_proposal`` | approving or refusing what another person proposed |
 | ``attribution.add_…rule``, ``attribution.change_…rule`` | a new version of what the partner owes or a scout gets |
 | ``attribution.close_settlement`` | closing a settlement period; today that is a command, which asks whoever runs it nothing |
 | ``auth.…`` | users, and groups beside the roles |
@@ -43,7 +45,7 @@ def _may(verb: str, app: str, *names: str) -> frozenset[str]:
 
 
 SCREENS = (
-    _may("view", "ct4site", "run", "auditentry")
+    _may("view", "ct4site", "run", "auditentry", "reviewcase", "decision", "proposal")
     | _may("view", "identity", "person", "link", "unmatched", "driverindexentry", "origin", "originchange", "leadevent")
     | _may("view", "orphans", "quarantineddriver", "quarantinechange")
     | _may("view", "attribution", "ledgerentry", "scoutconflict", "backlogperson", "scout", "possiblesameperson")
@@ -58,6 +60,8 @@ SCREENS = (
 SOURCES = _may(
     "view", "identity", "cabinetlead", "scoutingregistration", "migrationrecord", "driver", "cabinetpayment", "scoutlistentry"
 )  # fmt: skip
+DECIDES = frozenset({"ct4site.decide_case"})
+APPROVES = frozenset({"ct4site.approve_proposal"})
 RUNS = frozenset({"ct4site.run_jobs", "ct4site.roll_back_run"})
 MONEY = (
     _may("add", "attribution", "partnerpaymentrule", "scoutpaymentrule")
@@ -70,11 +74,11 @@ ACCOUNTS = _may("view", "axes", "accessattempt", "accessfailurelog", "accesslog"
 
 RIGHTS: dict[Role, frozenset[str]] = {
     Role.VIEWER: SCREENS,
-    Role.REVIEWER: SCREENS | SOURCES,
-    Role.APPROVER: SCREENS,
+    Role.REVIEWER: SCREENS | SOURCES | DECIDES,
+    Role.APPROVER: SCREENS | APPROVES,
     Role.OPERATOR: SCREENS | RUNS,
     Role.SETTLEMENT: SCREENS | MONEY,
-    Role.ADMIN: SCREENS | SOURCES | RUNS | MONEY | ACCOUNTS,
+    Role.ADMIN: SCREENS | SOURCES | DECIDES | APPROVES | RUNS | MONEY | ACCOUNTS,
 }
 
 

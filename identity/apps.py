@@ -11,10 +11,12 @@ class IdentityConfig(AppConfig):
     verbose_name = _("Identity")
 
     def ready(self) -> None:
-        from identity import demo_chain, jobs, legacy, undo  # noqa: F401  register themselves
+        from ct4site.review import kinds
+        from identity import demo_chain, jobs, legacy, naming, undo  # noqa: F401  register themselves
 
         audit.register("canon", "identity_links", key="id", key_type="int4", undo_order=10)
         audit.register("canon", "identity_unmatched", key="id", key_type="int4", undo_order=20, derived=("is_stale",))
         audit.register("canon", "identity_origin", key="person_key", key_type="uuid", undo_order=30)
         audit.register("canon", "identity_registry", key="person_key", key_type="uuid", undo_order=40)
         audit.register_hooks(undo.HOOKS)
+        kinds.register_names(naming.names_of)

@@ -99,6 +99,7 @@ class Kind:
     why: Callable[[ReviewCase], str]
     evidence: Callable[[ReviewCase], Iterable[Section]]
     candidates: Callable[[ReviewCase], Sequence[Candidate]] = lambda case: ()
+    causes_in_words: Mapping[str, Text] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,3 +153,23 @@ def choice_of(case: ReviewCase, code: str) -> Choice:
 def declared_consequences() -> Consequences | None:
     """Return what was declared to hang on persons; None while no room did."""
     return _CONSEQUENCES[0] if _CONSEQUENCES else None
+
+
+Names = Callable[[Collection[uuid.UUID]], Mapping[uuid.UUID, str]]
+_NAMES: list[Names] = []
+
+
+def register_names(names: Names) -> None:
+    """Declare how persons are called; called from an app's ``ready()``."""
+    _NAMES[:] = [names]
+
+
+def names_of(persons: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
+    """Return the names of persons, by key; those without one are left out."""
+    return _NAMES[0](persons) if _NAMES and persons else {}
+
+
+def cause_label(case: ReviewCase) -> str:
+    """Return what raised a case in words; the stored code for one without words."""
+    kind = _KINDS.get(case.kind)
+    return str((kind.causes_in_words if kind else {}).get(case.raised_by, case.raised_by))
