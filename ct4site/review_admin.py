@@ -49,7 +49,7 @@ from ct4site.models import (
     ReviewCase,
     Run,
 )
-from ct4site.review import approving, cases, deciding, kinds, reversing
+from ct4site.review import approving, cases, deciding, kinds, many, reversing
 from ct4site.review.deciding import HeldByOther, Outcome, Overtaken, Wish
 
 DECIDE = "ct4site.decide_case"
@@ -188,7 +188,12 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         mine = Decision.objects.filter(actor=_user(request)).order_by("-pk").first()
-        context = {"last_decision": mine, **(extra_context or {})}
+        context = {
+            "last_decision": mine,
+            "may_decide": request.user.has_perm(DECIDE),
+            "query": request.GET.urlencode(),
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, context)
 
     @admin.display(description=gettext_lazy("case"))
@@ -230,6 +235,7 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
         return [
             path("<int:case_id>/decide/", view(require_http_methods(["GET", "POST"])(self.decide_view)), name="ct4site_reviewcase_decide"),
             path("<int:case_id>/lease/", view(require_POST(self.lease_view)), name="ct4site_reviewcase_lease"),
+            path("many/", view(require_http_methods(["GET", "POST"])(self.many_view)), name="ct4site_reviewcase_many"),
             path("<int:case_id>/next/", view(require_http_methods(["GET"])(self.next_view)), name="ct4site_reviewcase_next"),
             *super().get_urls(),
         ]  # fmt: skip
@@ -288,6 +294,52 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
                 cases.refresh(case.kind, [case.subject_key])
         case = self._case(request, case_id)
         return self._page(request, case, DecideForm(case=case), held=held)
+
+    def many_view(self, request: HttpRequest) -> HttpResponse:
+        """Decide all cases that the queue's filters show alike: what to decide, then how many and how much, then do it."""
+        if not request.user.has_perm(DECIDE):
+            raise PermissionDenied
+        found = self.get_changelist_instance(request).get_queryset(request)
+        chosen = many.chosen_of(found)
+        codes = set(ReviewCase.objects.filter(pk__in=[key for key, _version in chosen]).values_list("kind", flat=True))
+        form = ManyForm(request.POST if request.method == "POST" else None, chosen=chosen, kinds_of_cases=codes)
+        status = 200
+        if request.method == "POST" and form.is_valid():
+            try:
+                return self._decided_many(request, form)
+            except kinds.Unacceptable as refusal:
+                form.add_error(None, str(refusal))
+        if request.method == "POST":
+            status = 422
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Decide many cases alike"),
+            "opts": self.opts,
+            "form": form,
+            "number": len(chosen),
+            "is_capped": len(chosen) == many.MOST,
+            "amount": money(
+                ReviewCase.objects.filter(pk__in=[key for key, _version in chosen]).aggregate(sum=Sum("money_at_risk"))["sum"] or 0
+            ),
+            "query": request.GET.urlencode(),
+        }  # fmt: skip
+        return TemplateResponse(request, "ct4/case_many.html", context, status=status)
+
+    def _decided_many(self, request: HttpRequest, form: ManyForm) -> HttpResponse:
+        wish, chosen, user = form.wish(), form.chosen(), _user(request)
+        if many.needs_approval(chosen, form.choice()):
+            proposal = many.propose_many(chosen=chosen, wish=wish, actor=user)
+            messages.success(
+                request, format_html("{} {}", _("Proposed. Another person has to approve it:"), link_to(proposal))
+            )
+        else:
+            report = many.decide_many(chosen=chosen, wish=wish, actor=user)
+            text = _(
+                "Decided: %(done)s. Left out because they changed: %(changed)s, held by others: %(held)s,"
+                " cannot be decided so: %(refused)s."
+            )
+            messages.success(request, text % report.__dict__)
+        return HttpResponseRedirect(reverse("admin:ct4site_reviewcase_changelist"))
 
     def _answered(self, request: HttpRequest, case: ReviewCase) -> HttpResponse:
         form = DecideForm(request.POST, case=case)
@@ -490,6 +542,55 @@ class DecideForm(forms.Form):
         assert chosen is not None
         target = dict(chosen.target) if chosen.form is None else chosen.form.target()
         return Wish(chosen.choice, target, self.cleaned_data["reason_code"], self.cleaned_data["reason_text"].strip())
+
+
+class ManyForm(forms.Form):
+    """One decision without a target for all cases of a query of one kind, as they were when the page was made."""
+
+    choice_code = forms.ChoiceField(label=gettext_lazy("Decision"))
+    reason_code = forms.ChoiceField(label=gettext_lazy("Reason"), choices=DecisionReason.choices)
+    reason_text = forms.CharField(
+        label=gettext_lazy("In words"),
+        max_length=deciding.LONGEST_REASON,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    cases = forms.CharField(widget=forms.HiddenInput, max_length=20 * many.MOST)
+
+    def __init__(self, data: Any = None, *, chosen: many.Chosen, kinds_of_cases: set[str]) -> None:
+        super().__init__(data, initial={"cases": " ".join(f"{key}:{version}" for key, version in chosen)})
+        self.choices_by_code: dict[str, kinds.Choice] = {}
+        if len(kinds_of_cases) == 1:
+            first = ReviewCase.objects.filter(pk=chosen[0][0]).first()
+            for choice in kinds.kind_of(first).choices(first) if first else ():
+                if choice.form is None:
+                    self.choices_by_code[choice.code] = choice
+        field = self.fields["choice_code"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(code, choice.label) for code, choice in self.choices_by_code.items()]
+
+    def clean_cases(self) -> many.Chosen:
+        try:
+            pairs = [pair.split(":") for pair in self.cleaned_data["cases"].split()]
+            found = [(int(key), int(version)) for key, version in pairs]
+        except ValueError:
+            raise forms.ValidationError(_("Open this page again from the queue.")) from None
+        if not found or len(found) > many.MOST:
+            raise forms.ValidationError(_("Open this page again from the queue."))
+        return found
+
+    def choice(self) -> kinds.Choice:
+        """Return the choice of the valid form."""
+        return self.choices_by_code[self.cleaned_data["choice_code"]]
+
+    def chosen(self) -> many.Chosen:
+        """Return the cases of the valid form with the versions that were seen."""
+        found: many.Chosen = self.cleaned_data["cases"]
+        return found
+
+    def wish(self) -> Wish:
+        """Return what the valid form asks for."""
+        given = self.cleaned_data
+        return Wish(given["choice_code"], {}, given["reason_code"], given["reason_text"].strip())
 
 
 class ReasonForm(forms.Form):

@@ -131,7 +131,6 @@ class Deed(models.TextChoices):
 
     DECIDE = "decide", _("Decision of a case")
     DECIDE_MANY = "decide_many", _("Decision of many cases")
-    REVERSE = "reverse", _("Reversal of a decision")
     ROLL_BACK = "roll_back", _("Roll-back of a run")
 
 
@@ -212,8 +211,8 @@ class Decision(models.Model):
     reason_text = models.TextField(_("in words"), default="", blank=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("who"), related_name="+")
     decided_at = models.DateTimeField(_("when"), db_default=Now())
-    proposal = models.OneToOneField(
-        Proposal, models.PROTECT, null=True, blank=True, verbose_name=_("proposal"), related_name="decision"
+    proposal = models.ForeignKey(
+        Proposal, models.PROTECT, null=True, blank=True, verbose_name=_("proposal"), related_name="decisions"
     )
     run = models.OneToOneField(Run, models.PROTECT, verbose_name=_("run"), related_name="decision")
     consequences = models.JSONField(_("consequences"), default=dict)

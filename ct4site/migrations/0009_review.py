@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
             name='Proposal',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('deed', models.TextField(choices=[('decide', 'Decision of a case'), ('decide_many', 'Decision of many cases'), ('reverse', 'Reversal of a decision'), ('roll_back', 'Roll-back of a run')], verbose_name='deed')),
+                ('deed', models.TextField(choices=[('decide', 'Decision of a case'), ('decide_many', 'Decision of many cases'), ('roll_back', 'Roll-back of a run')], verbose_name='deed')),
                 ('request', models.JSONField(default=dict, verbose_name='what is asked')),
                 ('consequences', models.JSONField(default=dict, verbose_name='consequences')),
                 ('digest', models.TextField(editable=False)),
@@ -190,7 +190,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='decision',
             name='proposal',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='decision', to='ct4site.proposal', verbose_name='proposal'),
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='ct4site.proposal', verbose_name='proposal'),
         ),
         migrations.AddField(
             model_name='reviewcase',
@@ -267,7 +267,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='proposal',
-            constraint=models.CheckConstraint(condition=models.Q(('deed__in', ['decide', 'decide_many', 'reverse', 'roll_back'])), name='proposal_has_a_known_deed'),
+            constraint=models.CheckConstraint(condition=models.Q(('deed__in', ['decide', 'decide_many', 'roll_back'])), name='proposal_has_a_known_deed'),
         ),
         migrations.AddConstraint(
             model_name='proposal',

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -11,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from ct4site.models import Decision, Deed, Proposal, ProposalStatus, ReviewCase, Run
-from ct4site.review import deciding
+from ct4site.review import deciding, many
 from ct4site.review.deciding import Outcome, Overtaken, Wish
 from ct4site.rollback import start_roll_back
 
@@ -38,7 +37,7 @@ def propose_decision(*, case_id: int, wish: Wish, actor: User, expected_version:
             request={"choice": wish.choice, "target": wish.target, "version": expected_version},
             consequences=outcome.consequences,
             digest=outcome.digest,
-            **_by(wish, actor),
+            **deciding.proposed_by(wish, actor),
         )
         ReviewCase.objects.filter(pk=case_id).update(
             is_frozen=True, leased_to=None, leased_since=None, leased_until=None
@@ -51,19 +50,14 @@ def propose_roll_back(*, run: Run, wish: Wish, actor: User) -> Proposal:
     try:
         with transaction.atomic():
             return Proposal.objects.create(
-                deed=Deed.ROLL_BACK, run=run, request={"run": run.pk}, digest=_digest_of(run), **_by(wish, actor)
+                deed=Deed.ROLL_BACK,
+                run=run,
+                request={"run": run.pk},
+                digest=_digest_of(run),
+                **deciding.proposed_by(wish, actor),
             )
     except IntegrityError:
         raise NotAllowed(_("Run %(id)s waits for approval of its roll-back already.") % {"id": run.pk}) from None
-
-
-def _by(wish: Wish, actor: User) -> dict[str, Any]:
-    return {
-        "reason_code": wish.reason_code,
-        "reason_text": wish.reason_text[: deciding.LONGEST_REASON],
-        "proposed_by": actor,
-        "proposer_address": actor.email.strip().lower(),
-    }
 
 
 def _digest_of(run: Run) -> str:
@@ -130,8 +124,15 @@ def _close(proposal: Proposal, status: str, person: User, text: str) -> None:
         decided_at=Now(),
         answer=proposal.answer,
     )
-    if proposal.case_id is not None and status != ProposalStatus.APPROVED:
-        ReviewCase.objects.filter(pk=proposal.case_id).update(is_frozen=False)
+    if status != ProposalStatus.APPROVED:
+        ReviewCase.objects.filter(pk__in=_cases(proposal)).update(is_frozen=False)
+
+
+def _cases(proposal: Proposal) -> list[int]:
+    """Return the cases that a proposal freezes."""
+    if proposal.deed == Deed.DECIDE_MANY:
+        return [case_id for case_id, _version in proposal.request["cases"]]
+    return [proposal.case_id] if proposal.case_id is not None else []
 
 
 def _wish(proposal: Proposal) -> Wish:
@@ -143,6 +144,8 @@ def _is_as_proposed(proposal: Proposal) -> bool:
     if proposal.deed == Deed.ROLL_BACK:
         assert proposal.run is not None
         return _digest_of(proposal.run) == proposal.digest
+    if proposal.deed == Deed.DECIDE_MANY:
+        return many.digest_of(proposal.request["cases"], _wish(proposal)) == proposal.digest
     try:
         with transaction.atomic():
             done = _decide(proposal)
@@ -166,5 +169,10 @@ def _decide(proposal: Proposal) -> Decision | Outcome:
 def _carry_out(proposal: Proposal) -> None:
     if proposal.deed == Deed.ROLL_BACK:
         start_roll_back(run_id=proposal.request["run"], actor=proposal.proposed_by.get_username(), queue=True)
+    elif proposal.deed == Deed.DECIDE_MANY:
+        chosen = [(case_id, version) for case_id, version in proposal.request["cases"]]
+        many.decide_many(chosen=chosen, wish=_wish(proposal), actor=proposal.proposed_by, proposal=proposal)
+        # Those that had changed since are free again.
+        ReviewCase.objects.filter(pk__in=_cases(proposal), is_frozen=True).update(is_frozen=False)
     else:
         _decide(proposal)

@@ -165,6 +165,20 @@ def decide(
         return receive(case, wish, actor, outcome, proposal)
 
 
+def decide_unseen(
+    *, case_id: int, wish: Wish, actor: User, expected_version: int, proposal: Proposal | None
+) -> Decision:
+    """Decide one of many cases without a preview of its own; inside a transaction. Returns the receipt.
+
+    Raises as ``preview``, and ``kinds.Unacceptable`` for one that needs a second person of its own.
+    """
+    case = _locked(case_id, actor, expected_version, approving=proposal is not None)
+    outcome = _done(case, wish, actor)
+    if outcome.needs_approval and proposal is None:
+        raise kinds.Unacceptable(_("This needs a second person."))
+    return receive(case, wish, actor, outcome, proposal)
+
+
 def receive(
     case: ReviewCase, wish: Wish, actor: User, outcome: Outcome, proposal: Proposal | None = None,
     reverses: Decision | None = None,
@@ -233,3 +247,13 @@ def _done(case: ReviewCase, wish: Wish, actor: User) -> Outcome:
 def reason_of(wish: Wish) -> str:
     """Return the reason of a decision as one line of the audit."""
     return f"{wish.reason_code}: {wish.reason_text}" if wish.reason_text else wish.reason_code
+
+
+def proposed_by(wish: Wish, actor: User) -> dict[str, Any]:
+    """Return the columns of a proposal that say who proposes it and why."""
+    return {
+        "reason_code": wish.reason_code,
+        "reason_text": wish.reason_text[:LONGEST_REASON],
+        "proposed_by": actor,
+        "proposer_address": actor.email.strip().lower(),
+    }
