@@ -478,7 +478,10 @@ def describe(seed: int, rules: tuple[Rule, ...]) -> list[str]:
     return lines + [f"day: {day}" for day in sorted(world.days, key=lambda day: (day.driver, day.text))]
 
 
-@pytest.mark.parametrize("first", range(0, WORLDS, WORLDS_AT_ONCE))
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param(first, marks=[pytest.mark.slow] * (first > 0)) for first in range(0, WORLDS, WORLDS_AT_ONCE)],
+)
 def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
     settings.CHUNK_SIZE = 3 if first else 5000
     agree(range(first, first + WORLDS_AT_ONCE), SEEDED)

@@ -643,6 +643,7 @@ class TestStoriesAndDirt:
         assert names_are_alike(other, one) is alike
 
 
+@pytest.mark.slow
 class TestMemory:
     def test_memory_does_not_grow_with_the_number_of_leads(self, tmp_path):
         def peak(leads):

@@ -455,7 +455,10 @@ def describe(seed: int) -> list[str]:
     ] + [f"set aside: {sorted(world.set_aside)}"]
 
 
-@pytest.mark.parametrize("first", range(0, WORLDS, WORLDS_AT_ONCE))
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param(first, marks=[pytest.mark.slow] * (first > 0)) for first in range(0, WORLDS, WORLDS_AT_ONCE)],
+)
 def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
     settings.CHUNK_SIZE = 7 if first // WORLDS_AT_ONCE % 2 else 5000
     agree(range(first, first + WORLDS_AT_ONCE), Settings())

@@ -156,6 +156,7 @@ def assert_promises() -> None:
     assert IdentityGap.objects.count() == RecoveryImpact.objects.count() == leads
 
 
+@pytest.mark.slow
 @settings(
     derandomize=True, max_examples=EXAMPLES, phases=[Phase.generate]
 )  # a step takes long: a story is told as it was found
