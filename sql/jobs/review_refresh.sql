@@ -1,6 +1,6 @@
 -- Opens a case for every cause that has none, brings open ones up to date, closes those whose cause is gone. causes
--- is the query of the causes, cases those open cases in question, money the view of what hangs on persons. What waits
--- for a second person stays as it is. The most money is due first; a run that opens many spreads them over working days.
+-- is the query of the causes, cases those in question, money the view of what hangs on persons. What waits
+-- for a second person stays. The most money is due first; a run that opens many spreads them over working days.
 with causes as materialized (
     {causes}
 ),
