@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ct4site.jobs import RunContext, applied_by, apply_plan, counted, finish_interrupted, job, store_plan
 from ct4site.models import PHASES, JobType
+from ct4site.turns import Turn
 from identity.jobs import refresh_statistics
 
 PAYMENT_COUNTS = ("payment_flags_read", "payment_states_added", "payments_with_driver", "payments_changed")
@@ -50,6 +51,10 @@ STATISTICS = {
 }
 
 _apply_claims = applied_by("collection_4_claims_apply")
+
+# What derives takes turns with what follows a decision: each reads what the other wrote, and writes the same rows.
+_DERIVERS = Turn(4_005_003)
+take_derivers_lock = _DERIVERS.take
 
 
 @job(
@@ -91,6 +96,7 @@ def _derive(context: RunContext, name: str, parameters: Mapping[str, Any]) -> No
     """Run one derivation in a transaction of its own, and tell the planner of what it filled."""
     context.progress(name.rpartition("_")[2], 0)
     with context.transaction():
+        take_derivers_lock()
         counts = counted(name, parameters)
         context.count(counts)
     for count in counts:

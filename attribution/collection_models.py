@@ -259,6 +259,8 @@ class PaymentState(models.Model):
                 name="payment_state_by_driver",
                 condition=Q(is_newest_paid=True),
             ),
+            # Of decisions: all states of an account, whatever they say.
+            models.Index(fields=["driver_id"], name="payment_state_of_driver", condition=Q(driver_id__isnull=False)),
             models.Index(fields=["person_key"], name="payment_state_by_person", condition=Q(is_paid=True)),
             models.Index(fields=["ledger_id"], name="payment_state_by_ledger"),
             models.Index(fields=["identity_status", "-ledger_id"], name="payment_state_by_identity"),

@@ -59,15 +59,20 @@ def decide_ledger(context: RunContext) -> None:
         store_plan(
             context,
             "ledger_plan",
-            {
-                "window": settings.CONFLICT_WINDOW_DAYS,
-                "conflict_beats_fleet": settings.LEDGER_CONFLICT_BEATS_FLEET,
-            },
+            ledger_parameters(),
             limited=limited,
         )
     with hold_ledger_lock():
         apply_plan(context, context.run, apply_ledger(context))
     refresh_statistics(context, context.tally["changed_count"], STATISTICS)
+
+
+def ledger_parameters() -> dict[str, Any]:
+    """Return the settings that the ledger's decision goes by (Q12, Q13)."""
+    return {
+        "window": settings.CONFLICT_WINDOW_DAYS,
+        "conflict_beats_fleet": settings.LEDGER_CONFLICT_BEATS_FLEET,
+    }
 
 
 def raise_same_persons(context: RunContext) -> None:

@@ -1,0 +1,72 @@
+"""What a decision changes: how its persons stand before and after it, and the difference, for people to read first.
+
+A preview is the decision itself in a savepoint that is taken back, with ``attribution.following`` in it; two looks at
+the same decision give equal JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from ct4site.jobs import counted
+
+Row = dict[str, Any]
+Snapshot = dict[str, list[Row]]
+
+# What names a row of each section.
+KEYS = {
+    "links": ("source_table", "source_pk"),
+    "ledger": ("person_key",),
+    "scouts": ("person_key",),
+    "claims": ("driver_id", "milestone"),
+    "money": ("scout_id", "currency"),
+}
+AMOUNTS = ("owed", "settled", "due", "blocked")
+ADDED, CHANGED, REMOVED = "added", "changed", "removed"
+
+
+def snapshot(persons: Sequence[UUID]) -> Snapshot:
+    """Return how some persons stand: ``links``, ``ledger``, ``scouts``, ``claims``, ``money`` per scout and currency.
+
+    Each is a list of rows in a stable order, without times and serial ids; amounts are text. Derived rows are those
+    stored: after a decision, follow it first. Take the same persons before and after: all whom the decision concerns.
+    """
+    found = counted("consequences", {"persons": [str(person) for person in persons]})
+    return {section: found[section] or [] for section in KEYS}
+
+
+def difference(before: Snapshot, after: Snapshot) -> dict[str, list[Row]]:
+    """Return what changed between two snapshots: per section ``{what, key, before, after}``, by key.
+
+    ``what`` is added, changed or removed; ``before`` and ``after`` are the rows without their key. Beside the sections,
+    ``sums`` holds per scout and currency what the money changed by: ``owed``, ``settled``, ``due``, ``blocked``, as text.
+    """
+    changes = {section: _changes(before[section], after[section], KEYS[section]) for section in KEYS}
+    return changes | {"sums": [_sum(change) for change in changes["money"]]}
+
+
+def _changes(before: list[Row], after: list[Row], key: tuple[str, ...]) -> list[Row]:
+    old, new = ({tuple(row[name] for name in key): row for row in rows} for rows in (before, after))
+    return [
+        {
+            "what": ADDED if place not in old else REMOVED if place not in new else CHANGED,
+            "key": dict(zip(key, place, strict=True)),
+            "before": _facts(old.get(place), key),
+            "after": _facts(new.get(place), key),
+        }
+        for place in sorted({*old, *new})
+        if old.get(place) != new.get(place)
+    ]
+
+
+def _facts(row: Row | None, key: tuple[str, ...]) -> Row | None:
+    return None if row is None else {name: value for name, value in row.items() if name not in key}
+
+
+def _sum(change: Row) -> Row:
+    before, after = change["before"] or {}, change["after"] or {}
+    sums = {name: str(Decimal(after.get(name, "0.00")) - Decimal(before.get(name, "0.00"))) for name in AMOUNTS}
+    return change["key"] | sums
