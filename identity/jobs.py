@@ -306,14 +306,16 @@ def _changes(name: str, parameters: Mapping[str, Any]) -> int:
         return int(cursor.rowcount)
 
 
-def apply_decisions(plan: sql.Composable, first: int, last: int, *, run_id: int, actor: str) -> dict[str, Any]:
+def apply_decisions(
+    plan: sql.Composable, first: int, last: int, *, run_id: int, actor: str, reason: str = ""
+) -> dict[str, Any]:
     """Write what rows ``first < seq <= last`` of a plan decide about lead records; see sql/jobs/identity_apply.sql.
 
     Takes the plan (a table, or a query in parentheses, with the columns of sql/jobs/identity_9_plan.sql), and the run
-    and actor to put it down to. Returns the counts of what was written, with those of each feed under ``sources``.
-    Must run inside a transaction that holds the writers' lock.
+    and actor to put it down to, with the ``reason`` a person gave. Returns the counts of what was written, with those
+    of each feed under ``sources``. Must run inside a transaction that holds the writers' lock.
     """
-    parameters = {"first": first, "last": last, "run_id": run_id, "actor": actor}
+    parameters = {"first": first, "last": last, "run_id": run_id, "actor": actor, "reason": reason}
     return counted("identity_apply", parameters, plan=plan)
 
 

@@ -14,6 +14,10 @@ lead_links_made = Signal()
 ``person_key``), ``run_id`` (or None) and ``actor``. A receiver does its part set-based, in that transaction, and returns
 counts of what it changed for the run's tally."""
 
+lead_links_moved = Signal()
+"""Lead records went from one person to another. Sent inside the transaction that moved them, with ``persons``, the list
+of the persons they left."""
+
 
 def persons_of(plan: sql.Composable, first: int, last: int) -> sql.Composable:
     """Return the query of the persons in rows ``first < seq <= last`` of a plan, for ``announce_lead_links``."""

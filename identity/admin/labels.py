@@ -21,6 +21,7 @@ RULES: dict[str, Promise] = {
     "R4_CAR_FINGERPRINT_NAME_SIMILAR": _("Same car model, similar name"),
     "driver_direct": _("The record names the driver"),
     "DRIVER_MATCH": _("Driver of a linked lead"),
+    "MANUAL": _("Decided by a person"),
     "MANUAL_RESOLUTION": _("Linked by a person"),
     "LEAD_EVENT_RECONSTRUCTION": _("Rebuilt from a lead event"),
     "BACKFILL_LICENSE_MATCH": _("Backfill: same licence"),

@@ -1,5 +1,6 @@
 -- canon.matched_by
--- By what kind of key a rule links, as lead events say it (domain.md 6.1); 'none' without a rule.
+-- By what kind of key a rule links, as lead events say it (domain.md 6.1); 'other' also for a person, 'none' without a
+-- rule.
 create or replace function canon.matched_by(match_rule text) returns text
 language sql immutable parallel safe
 as $$

@@ -264,28 +264,32 @@ origin_history as (
 ),
 
 audited as (
-    insert into ops.audit_log (run_id, actor, action, subject_table, subject_key, person_key, before, after)
+    insert into ops.audit_log (run_id, actor, action, reason, subject_table, subject_key, person_key, before, after)
     select
-        %(run_id)s, %(actor)s, 'create_person', 'identity_registry', rows.person_key::text,
+        %(run_id)s, %(actor)s, 'create_person', %(reason)s, 'identity_registry', rows.person_key::text,
         rows.person_key, null, to_jsonb(rows)
     from new_persons as rows
     union all
     select
-        %(run_id)s, %(actor)s, 'complete_person', 'identity_registry', person_key::text, person_key, before, after
+        %(run_id)s, %(actor)s, 'complete_person', %(reason)s, 'identity_registry', person_key::text, person_key,
+        before, after
     from completed_persons
     union all
-    select %(run_id)s, %(actor)s, 'link', 'identity_links', rows.id::text, rows.person_key, null, to_jsonb(rows)
+    select
+        %(run_id)s, %(actor)s, 'link', %(reason)s, 'identity_links', rows.id::text, rows.person_key, null,
+        to_jsonb(rows)
     from new_links as rows
     union all
-    select %(run_id)s, %(actor)s, 'leave_unmatched', 'identity_unmatched', id::text, null, before, after
+    select %(run_id)s, %(actor)s, 'leave_unmatched', %(reason)s, 'identity_unmatched', id::text, null, before, after
     from unmatched_written
     union all
-    select %(run_id)s, %(actor)s, 'resolve_unmatched', 'identity_unmatched', id::text, null, before, after
+    select
+        %(run_id)s, %(actor)s, 'resolve_unmatched', %(reason)s, 'identity_unmatched', id::text, null, before, after
     from unmatched_resolved
     union all
     -- A first origin has its line in the origin history, and an undo reads it there.
     select
-        %(run_id)s, %(actor)s, 'set_origin', 'identity_origin', person_key::text, person_key,
+        %(run_id)s, %(actor)s, 'set_origin', %(reason)s, 'identity_origin', person_key::text, person_key,
         to_jsonb(before), to_jsonb(after)
     from origins_changed
     returning 1
