@@ -31,7 +31,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_q.models import OrmQ
 
-from ct4site import home, jobs, roles, run_pages
+from ct4site import home, jobs, privacy, roles, run_pages
 from ct4site.admin_base import (
     LARGEST_KEY,
     NOTHING,
@@ -89,7 +89,7 @@ def changed_fields(before: dict[str, Any] | None, after: dict[str, Any] | None) 
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if not names:
         return NOTHING
-    rows = ((name, json_table(old.get(name)), json_table(new.get(name))) for name in names)
+    rows = ((name, json_table(old.get(name), name), json_table(new.get(name), name)) for name in names)
     return format_html(
         '<details><summary>{}</summary><table class="diff"><thead><tr><th>{}</th><th>{}</th><th>{}</th></tr></thead>'
         "<tbody>{}</tbody></table></details>",
@@ -129,6 +129,7 @@ ACTIONS = {
     "load_person": gettext_lazy("Person of the predecessor loaded"),
     "load_link": gettext_lazy("Link of the predecessor loaded"),
     "roll_back": gettext_lazy("Rolled back"),
+    privacy.REVEALED: gettext_lazy("Personal data shown"),
 }
 
 

@@ -6,10 +6,11 @@ behind its own permission. Origin of the refusals below: reliability.md 3 (items
 
 import contextlib
 import datetime
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -17,13 +18,13 @@ from zoneinfo import ZoneInfo
 import psycopg2.errors
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.utils import quote
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.postgres.fields import ArrayField
-from django.core.exceptions import BadRequest, ValidationError
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db import DataError, OperationalError, connection, models, transaction
 from django.db.models import BooleanField, F, Func, Q, QuerySet, TextField, Value
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils import dateformat, timezone
 from django.utils.html import format_html, format_html_join
@@ -31,6 +32,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ct4site import privacy
+from ct4site.models import AuditEntry
 from ct4site.paginators import CappedPaginator, Keyset
 
 LIMA = ZoneInfo("America/Lima")
@@ -39,6 +42,8 @@ LONGEST_SEARCH = 200
 LARGEST_ID = 2**31 - 1  # of an integer column
 LARGEST_KEY = 10**18 - 1  # of a bigint column, with room to spare
 NOTHING = "–"
+# The button that shows personal data, the page it was pressed for, and how long the answer may take to come.
+REVEAL, REVEALED, REVEAL_SECONDS = "_reveal", "revealed", 60
 
 # --- what addresses ask ---------------------------------------------------------------------------
 
@@ -263,8 +268,30 @@ class GuardedAdmin(admin.ModelAdmin):
         return (related.name,) if related is not None else ()
 
 
+@cache
+def _personal_column(field: Any) -> Callable[[Any], Any]:
+    """A column of personal data, as a list or a page of the admin shows it: it cannot be sorted by."""
+
+    def column(item: Any) -> Any:
+        return privacy.personal(getattr(item, field.name))
+
+    column.__name__ = field.name
+    column.short_description = field.verbose_name  # type: ignore[attr-defined]
+    return column
+
+
+def _person_of(item: Any) -> uuid.UUID | None:
+    """The person that a thing names as its own, if it names one."""
+    found = (getattr(item, name, None) for name in ("person_key", "person_id"))
+    return next((key for key in found if isinstance(key, uuid.UUID)), None)
+
+
 class ReadOnlyAdmin(GuardedAdmin):
-    """A screen to look at: no adding, changing or deleting. ``get_sections`` adds tables to the detail page."""
+    """A screen to look at: no adding, changing or deleting. ``get_sections`` adds tables to the detail page.
+
+    Columns of personal data are masked; on the page of one thing a button shows them once, and the audit log tells who
+    pressed it (reliability.md P9, F6).
+    """
 
     change_form_template = "ct4/read_only_form.html"
 
@@ -277,9 +304,59 @@ class ReadOnlyAdmin(GuardedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [self._discreet(name) for name in super().get_list_display(request)]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return [self._discreet(name) for name in super().get_fields(request, obj)]
+
+    def _discreet(self, name: Any) -> Any:
+        is_personal = isinstance(name, str) and privacy.is_personal(name)
+        return _personal_column(self.opts.get_field(name)) if is_personal else name
+
     def get_sections(self, request: HttpRequest, obj: Any) -> Iterable[Section]:
         """Return the tables below the fields of one object's page; none unless overridden."""
         return ()
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if request.method == "POST" and REVEAL in request.POST and object_id is not None:
+            return self._reveal(request, unquote(object_id))
+        page = privacy.current()
+        if page is not None and self._was_revealed(request):
+            page.is_revealed = True
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def _reveal(self, request: HttpRequest, key: str) -> HttpResponse:
+        """Write down that somebody asked to see the personal data of a page, then show it: once, to this session."""
+        item = self.get_object(request, key)
+        if not request.user.has_perm(privacy.REVEAL) or not self.has_view_permission(request, item):
+            raise PermissionDenied
+        if item is None:
+            raise Http404
+        AuditEntry.objects.create(
+            actor=request.user.get_username(),
+            action=privacy.REVEALED,
+            # The page, not the table: nothing of the row changed, and the history of a row must fold (I4).
+            subject_table=self.opts.label_lower,
+            subject_key=str(item.pk),
+            person_key=_person_of(item),
+        )
+        request.session[REVEALED] = [request.path, time.time()]
+        return HttpResponseRedirect(request.get_full_path())
+
+    def _was_revealed(self, request: HttpRequest) -> bool:
+        """Return whether this is the page that was asked for a moment ago; it is so once."""
+        path, moment = request.session.get(REVEALED, ("", 0))
+        if path != request.path:
+            return False
+        del request.session[REVEALED]
+        return time.time() - moment <= REVEAL_SECONDS
 
     def render_change_form(
         self,
@@ -291,6 +368,7 @@ class ReadOnlyAdmin(GuardedAdmin):
         obj: Any = None,
     ) -> HttpResponse:
         context["sections"] = list(self.get_sections(request, obj)) if obj is not None else []
+        context["page"], context["reveal"] = privacy.current(), REVEAL
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 
@@ -361,30 +439,36 @@ class SearchMixin(admin.ModelAdmin):
     """Search of a list by what people type: a phone in any format, a licence, a plate, a name in any word order.
 
     ``searches`` holds functions from the keys of ``classify_query`` to a condition, or None when the text cannot be
-    what they look for; a row is found when any of them finds it.
+    what they look for; a row is found when any of them finds it. Phones and licences are found by whoever may see them;
+    ``search_help_text`` says what else may be typed, ``finds_personal`` whether those may.
     """
 
     searches: Sequence[Search] = ()
-    search_help_text = gettext_lazy("Phone, licence, plate or name")
-
-    def get_searches(self, request: HttpRequest) -> Sequence[Search]:
-        """Return the searches this user may make; override it to keep personal data out of some roles' reach."""
-        return self.searches
+    search_help_text = gettext_lazy("Plate or name")
+    finds_personal = False
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
         # The admin shows its search box when there are search fields; the searching itself is ours.
-        return ("pk",) if self.get_searches(request) else ()
+        return ("pk",) if self.searches else ()
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changes = super().get_changelist_instance(request)
+        page = privacy.current()
+        if self.finds_personal and page is not None and page.may_view:
+            first, rest = _("Phone, licence"), str(self.search_help_text)
+            changes.search_help_text = f"{first}, {rest[:1].lower()}{rest[1:]}"
+        return changes
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         if not search_term.strip():
             return queryset, False
-        keys = classify_query(search_term)
+        keys = privacy.searchable(classify_query(search_term))
         return (queryset.filter(self.meant(request, keys)) if keys else queryset.none()), False
 
     def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
         """Return the condition of the rows that a text (keys of ``classify_query``) means; override it where rows are
         found by way of others."""
-        found = [condition for search in self.get_searches(request) if (condition := search(keys)) is not None]
+        found = [condition for search in self.searches if (condition := search(keys)) is not None]
         return reduce(or_, map(Q, found), Q(pk__in=[]))
 
 
@@ -418,28 +502,35 @@ def words(table: Mapping[str, Any], code: Any) -> str:
     return str(table.get(str(code), code or NOTHING))
 
 
-def json_table(value: Any) -> SafeString | str:
-    """Return a JSON value as nested definition lists, escaped; at most 100 entries each and 6 levels deep."""
-    return _facts(value, DEEPEST)
+def json_table(value: Any, name: str = "") -> SafeString | str:
+    """Return a JSON value as nested definition lists, escaped; at most 100 entries each and 6 levels deep.
+
+    ``name`` is the key or column the value stands under; under the name of personal data all of it is masked.
+    """
+    return _facts(value, DEEPEST, privacy.is_personal(name))
 
 
-def _facts(value: Any, depth: int) -> SafeString | str:
+def _facts(value: Any, depth: int, is_personal: bool) -> SafeString | str:
     if value is None or value == "" or value == [] or value == {}:
         return NOTHING
     if isinstance(value, bool):
         return _("Yes") if value else _("No")
     if not isinstance(value, (dict, list, tuple)):
-        return format_html("{}", str(value))
+        return format_html("{}", str(privacy.personal(value) if is_personal else value))
     if depth == 0:
         return "…"
     more = "…" if len(value) > LONGEST else ""
     if isinstance(value, dict):
-        entries = [(key, _facts(item, depth - 1)) for key, item in list(value.items())[:LONGEST]]
+        entries = [
+            (key, _facts(item, depth - 1, is_personal or privacy.is_personal(key)))
+            for key, item in list(value.items())[:LONGEST]
+        ]
         entries += [(more, "")] if more else []
         return format_html('<dl class="facts">{}</dl>', format_html_join("", "<dt>{}</dt><dd>{}</dd>", entries))
     if not any(isinstance(item, (dict, list, tuple)) for item in value):
-        return format_html("{}{}", format_html_join(", ", "{}", ((item,) for item in value[:LONGEST])), more)
-    items = [(_facts(item, depth - 1),) for item in value[:LONGEST]]
+        texts = ((privacy.personal(item) if is_personal else item,) for item in value[:LONGEST])
+        return format_html("{}{}", format_html_join(", ", "{}", texts), more)
+    items = [(_facts(item, depth - 1, is_personal),) for item in value[:LONGEST]]
     items += [(more,)] if more else []
     return format_html('<ul class="facts-list">{}</ul>', format_html_join("", "<li>{}</li>", items))
 

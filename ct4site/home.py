@@ -11,6 +11,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from ct4site import privacy
 from ct4site.admin_base import classify_query
 
 
@@ -58,7 +59,7 @@ def panels(request: HttpRequest) -> list[Panel]:
 
 def results(request: HttpRequest, text: str) -> list[Panel]:
     """Return what the searches found for a text, the empty ones left out."""
-    keys = classify_query(text)
+    keys = privacy.searchable(classify_query(text))
     if not keys:
         return []
     found = (function(request, keys) for _place, function in sorted(_SEARCHES, key=lambda item: item[0]))

@@ -28,6 +28,7 @@ from psycopg2 import errors, sql
 
 from ct4site import faults, sqlfiles
 from ct4site.models import JobType, Run, RunStatus
+from ct4site.privacy import refusal
 
 logger = logging.getLogger("ct4.jobs")
 
@@ -258,7 +259,7 @@ def start(
                 # The ORM broker enqueues in this transaction: no run without task, no task without run.
                 async_task(QUEUED_PATH, run.pk, task_name=f"run-{run.pk}")
     except IntegrityError as error:
-        if _constraint(error) != "one_running_run_per_job":
+        if refusal(error) != "one_running_run_per_job":
             raise
         running = Run.objects.filter(job_type=job_code, status=RunStatus.RUNNING).first()
         if running is not None:
@@ -330,11 +331,6 @@ def execute(run_id: int, on_progress: Progress | None = None) -> Run:
     return Run.objects.get(pk=run_id)
 
 
-def _constraint(error: Exception) -> str | None:
-    """Name of the constraint that refused a row, if one did."""
-    return getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
-
-
 def _sentence(error: Exception) -> str:
     """What went wrong without values of rows: those may be personal data."""
     if isinstance(error, JobError):
@@ -344,8 +340,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OperationalError | InterfaceError):
         return _("The database did not answer or broke the connection. Nothing half-done remains; run it again.")
     if isinstance(error, DatabaseError):
-        code = getattr(error.__cause__, "pgcode", None) or type(error).__name__
-        return _("The database refused: %(what)s.") % {"what": _constraint(error) or f"{type(error).__name__} {code}"}
+        return _("The database refused: %(what)s.") % {"what": refusal(error)}
     return f"{type(error).__name__}"
 
 

@@ -7,6 +7,8 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 
+from ct4site import privacy
+
 
 class ChosenLanguageMiddleware:
     """Spanish unless the person chose otherwise with the language switch.
@@ -40,3 +42,14 @@ class NoNulMiddleware:
         if "\x00" in request.path or "\x00" in query or "%00" in query:
             raise BadRequest("The address holds a NUL character.")
         return self.get_response(request)
+
+
+class PrivacyMiddleware:
+    """Make each answer for whoever asks: personal data are shown as that person may see them (``ct4site.privacy``)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with privacy.page_for(request.user):
+            return self.get_response(request)

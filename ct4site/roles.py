@@ -5,6 +5,8 @@ This table is the rule; groups of the database follow it after every ``migrate``
 | right | asked by |
 |---|---|
 | ``view_…`` | the list and the pages of a screen, its files and sums, its panel and search on the start page |
+| ``identity.view_pii`` | every page: phones, licences and documents in full, and the searches that find by them |
+| ``identity.reveal_pii`` | the button that shows those of one page once, on record; without either right they stay masked |
 | ``ct4site.run_jobs`` | starting a run, now or through the queue |
 | ``ct4site.roll_back_run`` | proposing to roll a run back, and a dry run of it |
 | ``ct4site.decide_case`` | holding and deciding cases, taking decisions back |
@@ -26,6 +28,8 @@ from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission
 from django.db import DEFAULT_DB_ALIAS, models
 from django.utils.translation import gettext_lazy as _
+
+from ct4site import privacy
 
 
 class Role(models.TextChoices):
@@ -62,6 +66,7 @@ SOURCES = _may(
 )  # fmt: skip
 DECIDES = frozenset({"ct4site.decide_case"})
 APPROVES = frozenset({"ct4site.approve_proposal"})
+SEES, REVEALS = frozenset({privacy.VIEW}), frozenset({privacy.REVEAL})
 RUNS = frozenset({"ct4site.run_jobs", "ct4site.roll_back_run"})
 MONEY = (
     _may("add", "attribution", "partnerpaymentrule", "scoutpaymentrule")
@@ -74,11 +79,11 @@ ACCOUNTS = _may("view", "axes", "accessattempt", "accessfailurelog", "accesslog"
 
 RIGHTS: dict[Role, frozenset[str]] = {
     Role.VIEWER: SCREENS,
-    Role.REVIEWER: SCREENS | SOURCES | DECIDES,
-    Role.APPROVER: SCREENS | APPROVES,
-    Role.OPERATOR: SCREENS | RUNS,
-    Role.SETTLEMENT: SCREENS | MONEY,
-    Role.ADMIN: SCREENS | SOURCES | DECIDES | APPROVES | RUNS | MONEY | ACCOUNTS,
+    Role.REVIEWER: SCREENS | SOURCES | SEES | DECIDES,
+    Role.APPROVER: SCREENS | REVEALS | APPROVES,
+    Role.OPERATOR: SCREENS | REVEALS | RUNS,
+    Role.SETTLEMENT: SCREENS | REVEALS | MONEY,
+    Role.ADMIN: SCREENS | SOURCES | SEES | DECIDES | APPROVES | RUNS | MONEY | ACCOUNTS,
 }
 
 

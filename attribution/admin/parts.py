@@ -83,7 +83,8 @@ class PersonSearchMixin(SearchMixin):
     """Search by whatever finds a person, whose key is in ``person_column``; ``other_conditions`` adds what else a text
     may mean."""
 
-    search_help_text = gettext_lazy("Phone, licence, plate, name, or the key of a person or record")
+    search_help_text = gettext_lazy("Plate, name, or the key of a person or record")
+    finds_personal = True
     searches = (lambda keys: None,)
     person_column = "pk"
 

@@ -24,8 +24,9 @@ from attribution.models import LedgerEntry, PossibleSamePerson, SamePersonStatus
 from ct4site.admin import audit_section, may_view
 from ct4site.admin_base import NOTHING, OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to, pill, words
 from ct4site.models import AuditEntry
+from ct4site.privacy import personal
 from identity.admin import records
-from identity.admin.comparing import marked, marked_name
+from identity.admin.comparing import marked_name, marked_personal
 from identity.admin.persons import person_sections
 from identity.models import DriverIndexEntry, LeadEvent, Link, Person, SourceTable
 
@@ -176,9 +177,9 @@ def _persons(pair: PossibleSamePerson) -> Section:
     rows: list[list[Any]] = [
         [_("Person"), link_to(ours), link_to(theirs)],
         [_("Name"), *_both(ours.primary_full_name, theirs.primary_full_name, marked_name)],
-        [_("Phone"), *_both(ours.primary_phone, theirs.primary_phone)],
-        [_("Licence"), *_both(ours.primary_license, theirs.primary_license)],
-        [_("Document"), *_both(ours.primary_document, theirs.primary_document)],
+        [_("Phone"), *_both(ours.primary_phone, theirs.primary_phone, marked_personal)],
+        [_("Licence"), *_both(ours.primary_license, theirs.primary_license, marked_personal)],
+        [_("Document"), *_both(ours.primary_document, theirs.primary_document, marked_personal)],
         [_("Known since"), lima_time(ours.created_at), lima_time(theirs.created_at)],
         [_("The ledger says"), *(_said(entries.get(person.pk), names) for person in (ours, theirs))],
     ]
@@ -186,7 +187,7 @@ def _persons(pair: PossibleSamePerson) -> Section:
     return Section(title=_("Side by side"), columns=columns, rows=rows, is_list=False)
 
 
-def _both(ours: str | None, theirs: str | None, mark: Any = marked) -> tuple[Any, Any]:
+def _both(ours: str | None, theirs: str | None, mark: Any) -> tuple[Any, Any]:
     return mark(ours, theirs), mark(theirs, ours)
 
 
@@ -219,10 +220,10 @@ def _registrations(pair: PossibleSamePerson) -> Section:
         source = rows.get(key) if column == "driver_name" else events.get(key[1])
         return getattr(source, column, None) or None
 
-    def line(words: str, column: str, mark: Any = marked) -> list[Any]:
+    def line(words: str, column: str, mark: Any) -> list[Any]:
         values = [value(key, column) for _record, key in found]
         if len(values) != 2:
-            return [words, *(text or NOTHING for text in values)]
+            return [words, *(mark(text, None) for text in values)]
         return [words, *_both(values[0], values[1], mark)]
 
     cells: list[list[Any]] = [
@@ -230,8 +231,8 @@ def _registrations(pair: PossibleSamePerson) -> Section:
         [_("Date"), *(lima_time(_date(record.get("date"))) for record, _key in found)],
         [_("Scout"), *(labels.scout(record.get("scout_id"), names) for record, _key in found)],
         line(_("Name"), "driver_name", marked_name),
-        line(_("Phone"), "phone_norm"),
-        line(_("Licence"), "license_norm"),
+        line(_("Phone"), "phone_norm", marked_personal),
+        line(_("Licence"), "license_norm", marked_personal),
         [_("Linked to"), *(_owner(pair, owners.get(pk)) for _record, (_table, pk) in found)],
     ]  # fmt: skip
     columns = ["", *(_("Registration %(number)d") % {"number": number + 1} for number in range(len(found)))]
@@ -255,7 +256,7 @@ def _accounts(pair: PossibleSamePerson) -> Section:
     rows = [
         (
             link_to(persons[owner]), link_to(driver, driver.driver_id), driver.full_name_norm or NOTHING,
-            driver.phone_norm or NOTHING, driver.license_norm or NOTHING, driver.plate_norm or NOTHING,
+            personal(driver.phone_norm) or NOTHING, personal(driver.license_norm) or NOTHING, driver.plate_norm or NOTHING,
             driver.park_id or NOTHING, lima_time(driver.hire_date),
         )
         for driver_id, owner in list(owners.items())[:MOST]

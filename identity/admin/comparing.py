@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from ct4site.admin_base import NOTHING, Section, lima_time, link_to
+from ct4site.privacy import personal
 from identity.admin import labels
 from identity.models import DriverIndexEntry, Link, Person, SourceTable, Unmatched
 
@@ -25,6 +26,14 @@ def marked(value: str | None, other: str | None) -> SafeString | str:
     return format_html_join(
         "", "{}", ((format_html("<mark>{}</mark>", text) if differs else text,) for differs, text in parts)
     )
+
+
+def marked_personal(value: str | None, other: str | None) -> SafeString | str:
+    """Return a phone, licence or document as ``marked`` does; masked, it is marked whole where it differs."""
+    shown = personal(value)
+    if shown == value:
+        return marked(value, other)
+    return format_html("<mark>{}</mark>", shown) if other and other != value else shown
 
 
 def marked_name(name: str | None, other: str | None) -> SafeString | str:
@@ -63,8 +72,8 @@ def comparison(item: Unmatched) -> Section:
         [_("Driver"), item.driver_id or NOTHING, *(link_to(driver, driver.driver_id) if driver.snapshot_date else driver.driver_id or NOTHING for _entry, driver in pairs)],
         [_("Person"), NOTHING, *(link_to(persons.get(driver.driver_id)) for _entry, driver in pairs)],
         [_("Name"), name or NOTHING, *(marked_name(driver.full_name_norm, name) for _entry, driver in pairs)],
-        [_("Phone"), item.phone_norm or NOTHING, *(marked(driver.phone_norm, item.phone_norm) for _entry, driver in pairs)],
-        [_("Licence"), item.license_norm or NOTHING, *(marked(driver.license_norm, item.license_norm) for _entry, driver in pairs)],
+        [_("Phone"), personal(item.phone_norm) or NOTHING, *(marked_personal(driver.phone_norm, item.phone_norm) for _entry, driver in pairs)],
+        [_("Licence"), personal(item.license_norm) or NOTHING, *(marked_personal(driver.license_norm, item.license_norm) for _entry, driver in pairs)],
         [_("Plate"), item.plate_norm or NOTHING, *(marked(driver.plate_norm, item.plate_norm) for _entry, driver in pairs)],
         [_("Park"), NOTHING, *(driver.park_id or NOTHING for _entry, driver in pairs)],
         [_("Date of the record, hire date"), lima_time(item.snapshot_date), *(lima_time(driver.hire_date) for _entry, driver in pairs)],

@@ -20,6 +20,7 @@ from ct4site import home
 from ct4site.admin import may_view
 from ct4site.admin_base import lima_time, link_to, pill
 from ct4site.paginators import CappedPaginator
+from ct4site.privacy import personal
 from identity.admin import finding, records
 from identity.models import DriverIndexEntry, LeadEvent, Link, Person, ReasonCode, Unmatched
 
@@ -97,7 +98,7 @@ def persons(request: HttpRequest, keys: Mapping[str, Any]) -> home.Panel | None:
         return None
     found = Person.objects.filter(pk__in=finding.person_keys(keys)).order_by("pk")[: SHOWN + 1]
     rows = [
-        (link_to(person), person.primary_phone or "", person.primary_license or "", pill(person.confidence_level, person.get_confidence_level_display()))
+        (link_to(person), personal(person.primary_phone) or "", personal(person.primary_license) or "", pill(person.confidence_level, person.get_confidence_level_display()))
         for person in found
     ]  # fmt: skip
     return _found(_("Persons"), rows, _list(Person) + "?" + _query(keys))
@@ -109,7 +110,12 @@ def drivers(request: HttpRequest, keys: Mapping[str, Any]) -> home.Panel | None:
     if not may_view(request, DriverIndexEntry):
         return None
     rows = [
-        (link_to(driver), driver.phone_norm or "", driver.license_norm or "", driver.plate_norm or "")
+        (
+            link_to(driver),
+            personal(driver.phone_norm) or "",
+            personal(driver.license_norm) or "",
+            driver.plate_norm or "",
+        )
         for driver in finding.drivers(keys)[: SHOWN + 1]
     ]
     return _found(_("Drivers"), rows, _list(DriverIndexEntry) + "?" + _query(keys))

@@ -138,7 +138,8 @@ class UnmatchedAdmin(RecordScreen):
     )
     list_filter = (OpenUnmatchedFilter, "reason_code", "source_table", RunFilter)
     list_select_related = ("run",)
-    search_help_text = gettext_lazy("Phone, licence, plate, driver or source record")
+    search_help_text = gettext_lazy("Plate, driver or source record")
+    finds_personal = True
     searches = finding.UNMATCHED_SEARCHES
     fields = (
         "record", "state", "reason_code", "name", "phone_norm", "license_norm", "plate_norm", "driver_id", "recorded",
@@ -216,7 +217,8 @@ class DriverIndexAdmin(SearchMixin, ReadOnlyAdmin):
     )
     list_filter = (VanishedFilter,)
     sortable_by = ("driver_id",)
-    search_help_text = gettext_lazy("Phone, licence, plate, name or driver")
+    search_help_text = gettext_lazy("Plate, name or driver")
+    finds_personal = True
     searches = finding.DRIVER_SEARCHES
     fields = (
         "driver_id", "person", "state", "full_name_norm", "phone_norm", "phone_is_weak", "license_norm", "license_is_clean",
@@ -343,7 +345,8 @@ class LeadEventAdmin(RecordScreen):
     list_display = ("id", "day", "record", "who", "scout_id", "driver_id", "phone_norm", "license_norm", "name_norm")
     list_filter = ("source_table", HasPersonFilter, "event_date")
     list_select_related = ("person",)
-    search_help_text = gettext_lazy("Phone, licence, person key, driver, scout or source record")
+    search_help_text = gettext_lazy("Person key, driver, scout or source record")
+    finds_personal = True
     searches = (*finding.EVENT_SEARCHES, key_search("scout_id", "integer"))
     fields = (
         "record", "day", "person", "scout_id", "driver_id", "phone_norm", "license_norm", "name_norm", "payload", "created",

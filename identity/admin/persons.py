@@ -25,6 +25,7 @@ from ct4site.admin_base import (
     pill,
 )
 from ct4site.models import AuditEntry
+from ct4site.privacy import personal
 from identity.admin import finding, labels, records
 from identity.models import (
     DriverIndexEntry,
@@ -59,7 +60,8 @@ class PersonAdmin(SearchMixin, ReadOnlyAdmin):
     list_display = ("name", "primary_phone", "primary_license", "level", "records", "created")
     list_filter = ("confidence_level",)
     sortable_by = ()
-    search_help_text = gettext_lazy("Phone, licence, plate, name, or the key of a person or record")
+    search_help_text = gettext_lazy("Plate, name, or the key of a person or record")
+    finds_personal = True
     searches = (lambda keys: None,)
     fields = (
         "person_key", "primary_full_name", "primary_phone", "primary_license", "primary_document", "level", "flag_table",
@@ -133,8 +135,8 @@ class PersonAdmin(SearchMixin, ReadOnlyAdmin):
         columns = {
             _("Driver"): lambda driver: link_to(driver, driver.driver_id),
             _("Name"): lambda driver: driver.full_name_norm,
-            _("Phone"): lambda driver: driver.phone_norm,
-            _("Licence"): lambda driver: driver.license_norm,
+            _("Phone"): lambda driver: personal(driver.phone_norm),
+            _("Licence"): lambda driver: personal(driver.license_norm),
             _("Plate"): lambda driver: driver.plate_norm,
             _("Park"): lambda driver: driver.park_id,
             _("Hired"): lambda driver: driver.hire_date,

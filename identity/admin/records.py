@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from ct4site.admin_base import LARGEST_ID, NOTHING, lima_time, link_to, whole_number
+from ct4site.privacy import named
 from identity.models import (
     CabinetLead,
     Driver,
@@ -81,7 +82,7 @@ def facts(row: models.Model | None) -> SafeString | str:
     if row is None:
         return NOTHING
     values = (
-        (field.verbose_name, _value(getattr(row, field.attname)))
+        (field.verbose_name, _value(named(field.name, getattr(row, field.attname))))
         for field in row._meta.concrete_fields
         if getattr(row, field.attname) not in (None, "")
     )

@@ -146,7 +146,11 @@ class Person(models.Model):
                 fields=["primary_license"], name="person_by_license", condition=Q(primary_license__isnull=False)
             ),
         ]
-        permissions = [("view_identity", _("May see identity data"))]
+        permissions = [
+            ("view_identity", _("May see identity data")),
+            ("view_pii", _("Sees phones, licences and documents, and may search by them")),
+            ("reveal_pii", _("May show the phones, licences and documents of one page, on record")),
+        ]
 
     def __str__(self) -> str:
         return self.primary_full_name or str(self.person_key)

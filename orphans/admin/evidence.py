@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from ct4site.admin_base import LARGEST_ID, NOTHING, Section, json_table, lima_time, link_to, pill, words
 from ct4site.models import JobType
+from ct4site.privacy import named, personal
 from identity.admin import labels as identity_labels
 from identity.admin import records
 from identity.admin.persons import confidence
@@ -36,7 +37,7 @@ def driver_section(driver: QuarantinedDriver, entry: DriverIndexEntry | None) ->
     known: dict[SafeString | str, dict[str, Any]] = {}
     if entry is not None:
         known[link_to(entry, _("Drivers index"))] = {
-            "name": entry.full_name_norm, "phone": entry.phone_norm, "licence": entry.license_norm, "plate": entry.plate_norm,
+            "name": entry.full_name_norm, "phone": personal(entry.phone_norm), "licence": personal(entry.license_norm), "plate": entry.plate_norm,
             "park": entry.park_id, "hired": lima_time(entry.hire_date), "vanished": lima_time(entry.vanished_at),
         }  # fmt: skip
     else:
@@ -44,10 +45,10 @@ def driver_section(driver: QuarantinedDriver, entry: DriverIndexEntry | None) ->
     if driver.person is not None:
         person = driver.person
         known[link_to(person, _("Its person"))] = {
-            "name": person.primary_full_name, "phone": person.primary_phone, "licence": person.primary_license,
+            "name": person.primary_full_name, "phone": personal(person.primary_phone), "licence": personal(person.primary_license),
         }  # fmt: skip
     told = {
-        name: _text(was[key])
+        name: _text(named(key, was[key]))
         for name, key in (("name", "primary_full_name"), ("phone", "primary_phone"), ("licence", "primary_license"))
         if was.get(key)
     }

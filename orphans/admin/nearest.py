@@ -20,8 +20,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ct4site.admin_base import LIMA, NOTHING, Section, lima_time, link_to, pill
+from ct4site.privacy import personal
 from identity.admin import records
-from identity.admin.comparing import marked, marked_name
+from identity.admin.comparing import marked, marked_name, marked_personal
 from identity.models import DriverIndexEntry, LeadEvent, Link, Person, Unmatched, UnmatchedStatus
 from orphans.models import QuarantinedDriver
 
@@ -333,7 +334,7 @@ def section(keys: Keys) -> Section:
     nearest = find(keys)
     rows = records.source_rows((lead.source_table, lead.source_pk) for lead in nearest.leads)
     cells: list[list[Any]] = [
-        [_("This driver"), _says(keys.name, keys.phone, keys.license, keys.plate), NOTHING, NOTHING, lima_time(keys.day), NOTHING]
+        [_("This driver"), _says(keys.name, personal(keys.phone), personal(keys.license), keys.plate), NOTHING, NOTHING, lima_time(keys.day), NOTHING]
     ]  # fmt: skip
     for lead in nearest.leads:
         cells.append(
@@ -341,8 +342,8 @@ def section(keys: Keys) -> Section:
                 record_cell(lead.source_table, lead.source_pk, rows, lead.event_id),
                 _says(
                     marked_name(lead.name, keys.name),
-                    _marked(lead.phone, keys.phone, "phone" in lead.differs),
-                    _marked(lead.license, keys.license, "licence" in lead.differs),
+                    _marked(lead.phone, keys.phone, "phone" in lead.differs, marked_personal),
+                    _marked(lead.license, keys.license, "licence" in lead.differs, marked_personal),
                     _marked(lead.plate, keys.plate, "plate" in lead.differs),
                 ),
                 format_html_join("", "<div>{}</div>", ((pill("agrees", words, tone),) for words, tone in lead.agrees)),
@@ -360,9 +361,9 @@ def section(keys: Keys) -> Section:
     )
 
 
-def _marked(value: str | None, other: str | None, differs: bool) -> SafeString | str:
+def _marked(value: str | None, other: str | None, differs: bool, mark: Any = marked) -> SafeString | str:
     """Mark the one character that differs; of another value altogether, all of it."""
-    return format_html("<mark>{}</mark>", value) if differs else marked(value, other)
+    return format_html("<mark>{}</mark>", mark(value, None)) if differs else mark(value, other)
 
 
 def _says(name: Any, phone: Any, licence: Any, plate: Any) -> SafeString:

@@ -111,7 +111,8 @@ class QuarantinedDriverAdmin(SearchMixin, ReadOnlyAdmin):
     list_select_related = ("person",)
     ordering = ("-detected_at",)
     sortable_by: ClassVar[tuple[str, ...] | None] = ("driver", "detected")
-    search_help_text = gettext_lazy("Driver, person, phone, licence, plate or name")
+    search_help_text = gettext_lazy("Driver, person, plate or name")
+    finds_personal = True
     searches = (lambda keys: None,)
     fields = (
         "driver_id", "who", "state", "reason", "rule", "lead_events_count", "detected", "resolved", "notes", "as_stored",

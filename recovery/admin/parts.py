@@ -28,7 +28,8 @@ SHOWN = 100
 class LeadSearchMixin(SearchMixin):
     """Search by whatever finds a lead or its person; ``lead_column`` names the lead of a row."""
 
-    search_help_text = gettext_lazy("Lead, person, phone, licence, plate or name")
+    search_help_text = gettext_lazy("Lead, person, plate or name")
+    finds_personal = True
     searches = (lambda keys: None,)
     lead_column = "lead_id"
 

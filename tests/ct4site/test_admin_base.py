@@ -91,7 +91,7 @@ def viewer(client: Client) -> Client:
     """A signed-in user who may look at persons, leads and drivers and do nothing else."""
     user = User.objects.create_user("mirador", is_staff=True)
     user.user_permissions.set(
-        Permission.objects.filter(codename__in=["view_person", "view_driverindexentry", "view_cabinetlead"])
+        Permission.objects.filter(codename__in=["view_person", "view_driverindexentry", "view_cabinetlead", "view_pii"])
     )
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     return client

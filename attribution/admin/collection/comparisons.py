@@ -81,7 +81,8 @@ class ComparedClaimList(SearchMixin, ReadOnlyAdmin):
     list_filter = (GroupFilter, PaidClaimFilter, ReasonFilter)
     ordering = ("id",)
     sortable_by: ClassVar[tuple[str, ...] | None] = ()
-    search_help_text = gettext_lazy("Driver, phone, licence, plate or name")
+    search_help_text = gettext_lazy("Driver, plate or name")
+    finds_personal = True
     searches = (lambda keys: None,)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

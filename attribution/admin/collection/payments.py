@@ -64,7 +64,8 @@ class MatchRuleFilter(CodeFilter):
 class PaymentSearchMixin(SearchMixin):
     """Search of payments by their list row, their driver, or whatever finds their person."""
 
-    search_help_text = gettext_lazy("Driver, phone, licence, plate, name, key of a person, number of the list's row")
+    search_help_text = gettext_lazy("Driver, plate, name, key of a person, number of the list's row")
+    finds_personal = True
     searches = (lambda keys: None,)
 
     def meant(self, request: HttpRequest, keys: Mapping[str, Any]) -> Q:
