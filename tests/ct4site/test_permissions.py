@@ -29,7 +29,7 @@ from attribution.models import (
     ClaimComparison,
     ScoutPaymentRule,
 )
-from ct4site.models import JobType, Run, RunStatus
+from ct4site.models import Decision, JobType, Proposal, ReviewCase, Run, RunStatus
 from ct4site.roles import Role
 from identity.models import Person
 from tests import factories
@@ -51,6 +51,7 @@ ALIKE = {APPROVER: VIEWER, REVIEWER: VIEWER}
 Actors = tuple[str, ...]
 NOBODY: Actors = ()
 DECIDES, RUNS, MONEY, ALL = (REVIEWER, ADMIN), (OPERATOR, ADMIN), (SETTLEMENT, ADMIN), (ADMIN,)
+APPROVES: Actors = (APPROVER, ADMIN)
 
 
 # --- the tables: one line for each screen, one for each address that is not a screen's own ----------------
@@ -68,6 +69,9 @@ class Screen(NamedTuple):
 SCREENS = {
     "ct4site.run": Screen(ROLES),
     "ct4site.auditentry": Screen(ROLES),
+    "ct4site.reviewcase": Screen(ROLES),
+    "ct4site.decision": Screen(ROLES),
+    "ct4site.proposal": Screen(ROLES),
     "auth.user": Screen(ALL, add=ALL, change=ALL, delete=ALL),
     "auth.group": Screen(ALL, add=ALL, change=ALL, delete=ALL),
     "axes.accessattempt": Screen(ALL),
@@ -159,6 +163,12 @@ ROUTES = {
     "ct4site_run_live": Route(_at("ct4site_run_live", _first(Run)), ROLES),
     # Asked by POST only: a GET is told so, whoever it is.
     "ct4site_run_roll_back": Route(_at("ct4site_run_roll_back", _first(Run)), STAFF, writers=RUNS, answer=405),
+    "ct4site_reviewcase_decide": Route(_at("ct4site_reviewcase_decide", _first(ReviewCase)), ROLES, writers=DECIDES),
+    "ct4site_reviewcase_lease": Route(_at("ct4site_reviewcase_lease", _first(ReviewCase)), STAFF, writers=DECIDES, answer=405),
+    "ct4site_reviewcase_next": Route(_at("ct4site_reviewcase_next", _first(ReviewCase)), ROLES, answer=302),
+    "ct4site_reviewcase_many": Route(_at("ct4site_reviewcase_many"), DECIDES, writers=DECIDES),
+    "ct4site_decision_reverse": Route(_at("ct4site_decision_reverse", _first(Decision)), DECIDES, writers=DECIDES),
+    "ct4site_proposal_answer": Route(_at("ct4site_proposal_answer", _first(Proposal)), STAFF, writers=APPROVES, answer=405),
     "attribution_claimincollection_sums": Route(_at("attribution_claimincollection_sums"), ROLES),
     "attribution_claimcomparison_file": Route(
         _at("attribution_claimcomparison_file", _first(ClaimComparison), "csv"), ROLES
@@ -168,7 +178,7 @@ ROUTES = {
     "attribution_statement_xlsx": Route(_at("attribution_statement_xlsx", query="?scout=7"), ROLES),
 }  # fmt: skip
 # Other answers of a screen's own addresses: a row of this list is shown on another screen.
-ANSWERS = {"attribution_claimincollection_change": 302}
+ANSWERS = {"attribution_claimincollection_change": 302, "ct4site_reviewcase_change": 302}
 
 
 def _key_of(model: type[Model]) -> Any:
@@ -340,14 +350,14 @@ def test_roles_that_are_asked_as_one_differ_only_where_they_are_asked_apart(worl
         group.name: {f"{right.content_type.app_label}.{right.codename}" for right in group.permissions.select_related("content_type")}
         for group in Group.objects.filter(name__in=ROLES)
     }  # fmt: skip
-    assert rights[APPROVER] - rights[VIEWER] == {"identity.reveal_pii"}
-    assert rights[APPROVER] >= rights[VIEWER]
+    assert rights[APPROVER] ^ rights[VIEWER] == {"identity.reveal_pii", "ct4site.approve_proposal"}
+    assert rights[APPROVER] ^ rights[VIEWER] == {"identity.reveal_pii", "ct4site.approve_proposal"}
     asked_apart = {
         f"{app}.view_{model}"
         for app, model in (label.split(".") for label, screen in SCREENS.items() if REVIEWER in asked(screen.view))
     }
     # What is shown of personal data is asked in test_privacy.
-    assert rights[REVIEWER] ^ rights[VIEWER] == asked_apart | {"identity.view_pii"}
+    assert rights[REVIEWER] ^ rights[VIEWER] == asked_apart | {"identity.view_pii", "ct4site.decide_case"}
 
 
 def test_the_list_of_a_room_opens_for_whoever_may_see_one_of_its_screens(clients: dict[str, Client]) -> None:
@@ -427,10 +437,9 @@ def test_whoever_may_start_and_take_back_runs_can_and_nobody_starts_the_close_of
         run = Run.objects.latest("pk")
         assert (started.status_code, run.actor) == (302, actor)
         Run.objects.filter(pk=run.pk).update(status=RunStatus.FAILED, completed_at=timezone.now(), dry_run=False)
-        clients[actor].post(reverse("admin:ct4site_run_roll_back", args=[run.pk]))
-        back = Run.objects.latest("pk")
-        assert (back.reverses_id, back.actor) == (run.pk, actor)
-        Run.objects.filter(pk=back.pk).update(status=RunStatus.FAILED, completed_at=timezone.now())
+        clients[actor].post(reverse("admin:ct4site_run_roll_back", args=[run.pk]), {"reason_code": "mistake"})
+        proposal = Proposal.objects.latest("pk")
+        assert (proposal.run, proposal.proposed_by.username) == (run, actor)
     before = written()
     answer = clients[ADMIN].post(reverse("admin:ct4site_run_start"), {"job": JobType.SETTLEMENT_CLOSE})
     assert (answer.status_code, written()) == (404, before)
