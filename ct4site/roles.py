@@ -62,7 +62,8 @@ SCREENS = (
 )
 # Rows as other systems delivered them. Whoever decides about a person has to see what was delivered.
 SOURCES = _may(
-    "view", "identity", "cabinetlead", "scoutingregistration", "migrationrecord", "driver", "cabinetpayment", "scoutlistentry"
+    "view", "identity", "cabinetlead", "manuallead", "scoutingregistration", "migrationrecord", "driver",
+    "cabinetpayment", "scoutlistentry",
 )  # fmt: skip
 DECIDES = frozenset({"ct4site.decide_case"})
 APPROVES = frozenset({"ct4site.approve_proposal"})

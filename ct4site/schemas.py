@@ -26,6 +26,7 @@ TABLES: dict[str, str] = {
     "identity_unmatched": "canon",
     "identity_origin": "canon",
     "identity_origin_history": "canon",
+    "manual_leads": "canon",
     "lead_events": "observational",
     "driver_orphan_quarantine": "canon",
     "driver_orphan_quarantine_history": "canon",

@@ -11,7 +11,7 @@ class OrphansConfig(AppConfig):
     verbose_name = _("Orphans")
 
     def ready(self) -> None:
-        from orphans import demo_chain, jobs, releasing, undo  # noqa: F401  register themselves
+        from orphans import demo_chain, jobs, releasing, reviewing, undo  # noqa: F401  register themselves
 
         audit.register("canon", "driver_orphan_quarantine", key="driver_id", key_type="text", undo_order=5)
         audit.register_hooks(undo.HOOKS)

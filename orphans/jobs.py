@@ -39,7 +39,7 @@ STATS = (
     "resolved_relinked", "errors",
 )  # fmt: skip
 OTHER_COUNTS = (
-    "unchanged", "drivers_released", "events", "origins", "origin_history", "unmatched_resolved",
+    "unchanged", "skipped_in_review", "drivers_released", "events", "origins", "origin_history", "unmatched_resolved",
     "persons_completed", "audit",
 )  # fmt: skip
 
@@ -187,7 +187,8 @@ from {plan} as rows
 cross join lateral (
     select
         rows.driver_id, rows.person_key::text as person_key, rows.creation_rule, rows.lead_events_count, rows.action,
-        case when rows.error is null then rows.new_status else rows.status_before end as status,
+        case when rows.error is null then coalesce(rows.new_status, rows.status_before) else rows.status_before end
+            as status,
         rows.detected_driver_id_path, rows.event_source_table,
         case when rows.error is null then rows.links_created else 0 end as links_created, rows.error{more}
 ) as told

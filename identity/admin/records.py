@@ -16,6 +16,7 @@ from ct4site.privacy import named
 from identity.models import (
     CabinetLead,
     Driver,
+    ManualLead,
     MigrationRecord,
     ScoutingRegistration,
     SourceTable,
@@ -41,7 +42,10 @@ def source_rows(records: Iterable[Key]) -> dict[Key, models.Model]:
         drivers = Driver.objects.filter(driver_id__in=wanted[SourceTable.DRIVERS])
         found |= {(str(SourceTable.DRIVERS), row.driver_id): row for row in drivers}
     leads = wanted[SourceTable.CABINET]
-    if leads:
+    if by_hand := {pk: number for pk in leads if (number := ManualLead.number_of(pk)) is not None}:
+        written = ManualLead.objects.in_bulk(list(by_hand.values()))
+        found |= {(str(SourceTable.CABINET), pk): written[key] for pk, key in by_hand.items() if key in written}
+    if leads := leads - by_hand.keys():
         numbers = [number for pk in leads if (number := whole_number(pk.removeprefix("row:"), LARGEST_ID)) is not None]
         rows = CabinetLead.objects.filter(Q(external_id__in=leads) | Q(pk__in=numbers))
         # A row number that is also somebody's external id means the latter (F28).
@@ -62,6 +66,8 @@ def record_of(row: models.Model) -> tuple[str, list[str]] | None:
     """Return the source table and the possible source_pk values of a feed's row; None for a feed that is not linked."""
     if isinstance(row, CabinetLead):
         return SourceTable.CABINET, names_of_lead(row)
+    if isinstance(row, ManualLead):
+        return SourceTable.CABINET, [row.source_pk]
     if isinstance(row, ScoutingRegistration):
         return SourceTable.SCOUTING, [str(row.pk)]
     if isinstance(row, MigrationRecord):

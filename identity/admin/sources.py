@@ -22,6 +22,7 @@ from identity.models import (
     CabinetPayment,
     Driver,
     Link,
+    ManualLead,
     MigrationRecord,
     ScoutingRegistration,
     ScoutListEntry,
@@ -65,6 +66,14 @@ class CabinetLeadAdmin(SourceAdmin):
     list_display = ("id", "external_id", "lead_created_at", "first_name", "middle_name", "last_name", "park_phone", "asset_plate_number", "status")  # fmt: skip
     search_help_text = gettext_lazy("External id or row number")
     searches = (key_search("external_id", "text"), key_search("pk", "integer"))
+
+
+@admin.register(ManualLead)
+class ManualLeadAdmin(SourceAdmin):
+    purpose = gettext_lazy("Cabinet leads that reviewers wrote down, because the partner never delivered them.")
+    list_display = ("id", "lead_date", "full_name", "phone", "plate", "scout_id", "created_at")
+    search_help_text = gettext_lazy("Number of the case")
+    searches = (key_search("pk", "integer"),)
 
 
 @admin.register(ScoutingRegistration)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 from django.contrib.postgres.fields import ArrayField
@@ -336,6 +337,51 @@ class OriginChange(models.Model):
         words = dict(OriginTag.choices)
         before, after = (words.get(tag or "", tag or "–") for tag in (self.origin_tag_old, self.origin_tag_new))
         return f"{before} → {after}"
+
+
+class ManualLead(models.Model):
+    """A cabinet lead that was never delivered and that a person wrote down, for a driver who works without one.
+
+    Domain.md 9.4. To every rule it is a cabinet lead: canon.stg_cabinet_leads has it as ``manual:<id>``. ``id`` is the
+    number of the case in which it was decided, so that one case creates one lead.
+    """
+
+    PREFIX = "manual:"
+
+    id = models.IntegerField(_("id"), primary_key=True)
+    lead_date = models.DateField(_("lead date"))
+    full_name = models.TextField(_("name"))
+    phone = models.TextField(_("phone"), null=True, blank=True)
+    plate = models.TextField(_("plate"), null=True, blank=True)
+    scout_id = models.IntegerField(_("scout"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created"), db_default=Now())
+
+    class Meta:
+        db_table = "manual_leads"
+        ordering = ["-id"]
+        verbose_name = _("cabinet lead created by hand")
+        verbose_name_plural = _("cabinet leads created by hand")
+        constraints = [
+            models.CheckConstraint(condition=Q(id__gt=0), name="manual_lead_has_a_positive_number"),
+            models.CheckConstraint(condition=~Q(full_name=""), name="manual_lead_names_somebody"),
+            models.CheckConstraint(
+                condition=Q(phone__isnull=False) | Q(plate__isnull=False), name="manual_lead_has_a_key"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.source_pk
+
+    @property
+    def source_pk(self) -> str:
+        """Return how the lead is named as a source record."""
+        return f"{self.PREFIX}{self.pk}"
+
+    @classmethod
+    def number_of(cls, source_pk: str) -> int | None:
+        """Return the number of the lead that a source record is; None for one that was delivered."""
+        number = source_pk.removeprefix(cls.PREFIX)
+        return int(number) if number != source_pk and re.fullmatch("[0-9]{1,9}", number) else None
 
 
 class LeadEvent(models.Model):

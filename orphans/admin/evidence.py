@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
@@ -19,16 +20,59 @@ from ct4site.models import JobType
 from ct4site.privacy import named, personal
 from identity.admin import labels as identity_labels
 from identity.admin import records
-from identity.admin.persons import confidence
-from identity.models import DriverIndexEntry, LeadEvent, Link, Person
+from identity.admin.persons import confidence, links_section
+from identity.models import DriverIndexEntry, LeadEvent, Link, Person, SourceTable
 from orphans.admin import labels
 from orphans.admin.nearest import record_cell
-from orphans.models import QuarantinedDriver
+from orphans.models import OrphanReason, QuarantineChange, QuarantinedDriver
+
+SHOWN = 100
 
 
 def stored(driver: QuarantinedDriver) -> dict[str, Any]:
     """Return the stored evidence of a driver; nothing when it is not what the contract says."""
     return driver.evidence_json if isinstance(driver.evidence_json, dict) else {}
+
+
+def known_of(driver: QuarantinedDriver) -> tuple[DriverIndexEntry | None, Link | None]:
+    """Return a driver's entry in the drivers index, and its link."""
+    own = Link.objects.filter(source_table=SourceTable.DRIVERS, source_pk=driver.driver_id)
+    entry = DriverIndexEntry.objects.filter(driver_id=driver.driver_id).first()
+    return entry, own.select_related("person", "run").first()
+
+
+def sections(driver: QuarantinedDriver, entry: DriverIndexEntry | None, link: Link | None) -> Iterator[Section]:
+    """Return all that is known of a driver without lead; what was found comes first, in two sections."""
+    yield levels_section(driver)
+    yield evidence_section(driver)
+    yield driver_section(driver, entry)
+    yield link_section(driver, link)
+    yield _person_links(driver)
+    yield _history(driver)
+
+
+def _person_links(driver: QuarantinedDriver) -> Section:
+    found = Link.objects.filter(person=driver.person_id).select_related("run").order_by("snapshot_date", "id")
+    links = list(found[: SHOWN + 1])
+    rows = records.source_rows((link.source_table, link.source_pk) for link in links[:SHOWN])
+    section = links_section(links[:SHOWN], rows, has_more=len(links) > SHOWN)
+    section.title = _("All links of its person")
+    return section
+
+
+def _history(driver: QuarantinedDriver) -> Section:
+    reasons = dict(OrphanReason.choices)
+    columns = {
+        _("When"): lambda change: change.changed_at,
+        _("Who"): lambda change: change.changed_by,
+        _("What"): lambda change: link_to(change, words(labels.CHANGES, change.change_reason)),
+        _("Status"): lambda change: str(change),
+        _("Reason"): lambda change: words(reasons, change.detected_reason_new),
+        _("Notes"): lambda change: change.notes,
+        _("Run"): lambda change: link_to(change.run, f"#{change.run_id}"),
+    }
+    changes = QuarantineChange.objects.filter(driver_id=driver.driver_id).select_related("run").order_by("-id")
+    return Section.of(_("History of the quarantine"), columns, changes, SHOWN)
 
 
 def driver_section(driver: QuarantinedDriver, entry: DriverIndexEntry | None) -> Section:

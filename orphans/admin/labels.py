@@ -17,6 +17,8 @@ ACTIONS |= {
     "quarantine_driver": _("Driver quarantined"),
     "relink_driver": _("Driver relinked"),
     "release_driver": _("Driver released"),
+    "decide_driver": _("Driver decided"),
+    "create_lead": _("Lead created by hand"),
 }
 
 STATUS_TONES = {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -29,13 +31,11 @@ from ct4site.admin_base import (
     link_to,
     words,
 )
-from ct4site.models import AuditEntry
+from ct4site.models import AuditEntry, CaseKind, CaseStatus, ReviewCase
 from identity.admin import finding as identity_finding
 from identity.admin import labels as identity_labels
-from identity.admin import records
 from identity.admin.matching import RuleFilter
-from identity.admin.persons import links_section
-from identity.models import DriverIndexEntry, Link, SourceTable
+from identity.models import Link
 from orphans.admin import evidence, finding, labels, nearest
 from orphans.models import OrphanReason, OrphanStatus, QuarantineChange, QuarantinedDriver
 
@@ -166,43 +166,30 @@ class QuarantinedDriverAdmin(SearchMixin, ReadOnlyAdmin):
             return NOTHING
         return format_html("<details><summary>{}</summary>{}</details>", _("Show"), json_table(driver.evidence_json))
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["decide_at"] = self._decide_at(request, kwargs.get("obj"))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _decide_at(self, request: HttpRequest, driver: QuarantinedDriver | None) -> str:
+        """Return the address where the driver's case is decided; nothing without a case, or for those who may not."""
+        if driver is None or not request.user.has_perm("ct4site.decide_case"):
+            return ""
+        cases = ReviewCase.objects.filter(kind=CaseKind.ORPHAN, subject_key=driver.pk, status=CaseStatus.OPEN)
+        case = cases.values_list("pk", flat=True).first()
+        with contextlib.suppress(NoReverseMatch):
+            return reverse("admin:ct4site_reviewcase_decide", args=[case]) if case is not None else ""
+        return ""
+
     def get_sections(self, request: HttpRequest, driver: QuarantinedDriver) -> Iterable[Section]:
-        entry = DriverIndexEntry.objects.filter(driver_id=driver.driver_id).first()
-        own = Link.objects.filter(source_table=SourceTable.DRIVERS, source_pk=driver.driver_id)
-        link = own.select_related("person", "run").first()
-        yield evidence.levels_section(driver)
-        yield evidence.evidence_section(driver)
+        entry, link = evidence.known_of(driver)
+        found = list(evidence.sections(driver, entry, link))
+        # What is near comes right after what was found.
+        yield from found[:2]
         yield nearest.section(nearest.keys_of(driver, entry, link))
-        yield evidence.driver_section(driver, entry)
-        yield evidence.link_section(driver, link)
-        yield self._person_links(driver)
-        yield self._history(driver)
+        yield from found[2:]
         yield self._audit(driver, link)
-
-    def _person_links(self, driver: QuarantinedDriver) -> Section:
-        links = list(
-            Link.objects.filter(person=driver.person_id)
-            .select_related("run")
-            .order_by("snapshot_date", "id")[: SHOWN + 1]
-        )
-        rows = records.source_rows((link.source_table, link.source_pk) for link in links[:SHOWN])
-        section = links_section(links[:SHOWN], rows, has_more=len(links) > SHOWN)
-        section.title = _("All links of its person")
-        return section
-
-    def _history(self, driver: QuarantinedDriver) -> Section:
-        reasons = dict(OrphanReason.choices)
-        columns = {
-            _("When"): lambda change: change.changed_at,
-            _("Who"): lambda change: change.changed_by,
-            _("What"): lambda change: link_to(change, words(labels.CHANGES, change.change_reason)),
-            _("Status"): lambda change: str(change),
-            _("Reason"): lambda change: words(reasons, change.detected_reason_new),
-            _("Notes"): lambda change: change.notes,
-            _("Run"): lambda change: link_to(change.run, f"#{change.run_id}"),
-        }
-        changes = QuarantineChange.objects.filter(driver_id=driver.driver_id).select_related("run").order_by("-id")
-        return Section.of(_("History of the quarantine"), columns, changes, SHOWN)
 
     def _audit(self, driver: QuarantinedDriver, link: Link | None) -> Section:
         """What was written of the driver and its person; the log is indexed by person."""

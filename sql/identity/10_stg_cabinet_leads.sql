@@ -1,6 +1,7 @@
 -- canon.stg_cabinet_leads
 -- Cabinet leads with normalised keys: the lead's id is external_id, or the row's id where that is empty
--- (domain.md 1.6, 3.12, Q68); a row id that is also somebody's external_id is told apart by "row:" (F28).
+-- (domain.md 1.6, 3.12, Q68); a row id that is also somebody's external_id is told apart by "row:" (F28). Leads that a
+-- person wrote down (domain.md 9.4) are leads like any other: their id begins with "manual:", their row id is negative.
 -- Grain: one row per source_pk.
 -- Read by: the identity run and collection; kept apart from the other feeds so that only records in question are
 -- normalised.
@@ -22,7 +23,7 @@ select
     null::text as brand_norm,
     canon.fold_name(leads.asset_model) as model_norm,
     null::text as driver_id,
-    null::integer as scout_id,
+    leads.scout_id,
     md5(concat_ws(
         '|', leads.lead_created_at, leads.park_phone, leads.asset_plate_number,
         leads.first_name, leads.middle_name, leads.last_name
@@ -37,9 +38,22 @@ select
         'park_phone', leads.park_phone,
         'asset_plate_number', leads.asset_plate_number,
         'asset_model', leads.asset_model
-    ) as payload,
+    ) || coalesce(leads.says_more, '{}') as payload,
     leads.id as row_id
-from public.module_ct_cabinet_leads as leads
+from (
+    select
+        delivered.id, delivered.external_id, delivered.lead_created_at, delivered.created_at, delivered.first_name,
+        delivered.middle_name, delivered.last_name, delivered.park_phone, delivered.asset_plate_number,
+        delivered.asset_model, null::integer as scout_id, null::jsonb as says_more
+    from public.module_ct_cabinet_leads as delivered
+    union all
+    -- The same types in the same places: only then the two are read as one table.
+    select
+        -written.id, ('manual:' || written.id)::varchar, written.lead_date::timestamp,
+        written.created_at at time zone 'America/Lima', written.full_name::varchar, null::varchar, null::varchar,
+        written.phone::varchar, written.plate::varchar, null::varchar, written.scout_id, '{"created_by": "hand"}'::jsonb
+    from canon.manual_leads as written
+) as leads
 -- 1 lead : 0..1 numbers (external ids are unique)
 left join (
     select distinct btrim(numbers.external_id) as external_id -- blanks around a number are no difference

@@ -1,6 +1,7 @@
 -- Applies driver rows of the orphan plan: quarantine, history and audit, in one statement, after the records of the
 -- same persons were linked (domain.md 9.4). A driver that is not as the plan saw it is left alone, with an error in the
--- plan for the report; the next run decides anew. Returns the counts.
+-- plan for the report; the next run decides anew. So it does with a driver that somebody is deciding right
+-- now, itself or its person: it is skipped, which is no error. Returns the counts.
 with picked as materialized (
     select * from {plan} where is_driver and seq > %(first)s and seq <= %(last)s
 ),
@@ -15,6 +16,13 @@ before as materialized (
     ) as quarantine
 ),
 
+held as materialized (
+    select picked.seq
+    from picked
+    where picked.driver_id in (select cases.driver_id from ops.held_cases as cases)
+        or picked.person_key in (select cases.person_key from ops.held_cases as cases)
+),
+
 todo as materialized (
     select
         picked.*,
@@ -25,6 +33,7 @@ todo as materialized (
         and links.person_key = picked.person_key
     left join before on before.driver_id = picked.driver_id
     where before.status is not distinct from picked.status_before
+        and not exists (select 1 from held where held.seq = picked.seq)
         and (picked.new_status = 'resolved_relinked') = exists (
             select 1 from canon.identity_links as leads
             where leads.person_key = picked.person_key and leads.source_table <> 'drivers'
@@ -36,6 +45,15 @@ left_alone as (
     set error = 'changed since the plan was made'
     from picked
     where rows.seq = picked.seq and not exists (select 1 from todo where todo.seq = picked.seq)
+        and not exists (select 1 from held where held.seq = picked.seq)
+    returning 1
+),
+
+skipped as (
+    update {plan} as rows
+    set action = 'skipped_in_review', new_status = null, links_created = 0, links_skipped = 0
+    from held
+    where rows.seq = held.seq
     returning 1
 ),
 
@@ -105,5 +123,6 @@ select jsonb_build_object(
     'resolved_relinked', (select count(*) from todo where new_status = 'resolved_relinked'),
     'unchanged', (select count(*) from todo where is_unchanged),
     'errors', (select count(*) from left_alone),
+    'skipped_in_review', (select count(*) from skipped),
     'audit', (select count(*) from audited)
 )

@@ -1,5 +1,6 @@
 -- Releases quarantined drivers whose person got a lead link (domain.md 9.4): the link itself says they are no orphans.
--- {persons} is a query of the persons in question. What a person put into quarantine, or purged, stays (P7).
+-- {persons} is a query of the persons in question. What a person put into quarantine, or purged, stays (P7), and so
+-- does a driver that somebody is deciding right now.
 with released_before as materialized (
     select quarantine.*, links.person_key as person_now
     from ({persons}) as persons
@@ -10,6 +11,9 @@ with released_before as materialized (
         and exists (
             select 1 from canon.identity_links as leads
             where leads.person_key = persons.person_key and leads.source_table <> 'drivers'
+        )
+        and not exists (
+            select 1 from ops.held_cases as held where held.kind = 'orphan' and held.driver_id = quarantine.driver_id
         )
 ),
 

@@ -85,6 +85,7 @@ SCREENS = {
     "identity.originchange": Screen(ROLES),
     "identity.leadevent": Screen(ROLES),
     "identity.cabinetlead": Screen(DECIDES),
+    "identity.manuallead": Screen(DECIDES),
     "identity.scoutingregistration": Screen(DECIDES),
     "identity.migrationrecord": Screen(DECIDES),
     "identity.driver": Screen(DECIDES),
