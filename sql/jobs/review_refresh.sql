@@ -17,11 +17,12 @@ present as materialized (
 
 opened as (
     insert into ops.review_cases (
-        kind, subject_key, person_key, driver_id, raised_by, signature, cause_digest, opened_at, money_at_risk, due_on
+        kind, subject_key, person_key, driver_id, raised_by, signature, cause_digest, opened_at, money_at_risk,
+        closed_because, due_on
     )
     select
         weighed.kind, weighed.subject_key, weighed.person_key, weighed.driver_id, weighed.raised_by, weighed.signature,
-        weighed.cause_digest, coalesce(weighed.since, now()), weighed.money_at_risk,
+        weighed.cause_digest, coalesce(weighed.since, now()), weighed.money_at_risk, '',
         canon.add_business_days(
             (now() at time zone 'America/Lima')::date,
             (
