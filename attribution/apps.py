@@ -11,19 +11,32 @@ class AttributionConfig(AppConfig):
     verbose_name = _("Attribution")
 
     def ready(self) -> None:
-        from attribution import (  # noqa: F401  register themselves
+        from ct4site.review import kinds
+
+        from attribution import (  # noqa: F401  some register themselves
             backfills,
             collection,
             collection_demo,
             comparing,
+            consequences,
             demo_chain,
             fixing,
+            following,
             jobs,
             mapping,
             settlement,
             undo,
         )
 
+        kinds.register_consequences(
+            kinds.Consequences(
+                follow=following.follow,
+                snapshot=consequences.snapshot,
+                difference=consequences.difference,
+                needs_approval=consequences.touches_settled,
+                money="ops.v_money_at_risk",
+            )
+        )
         audit.register(
             "observational",
             "lead_ledger",

@@ -70,3 +70,12 @@ def _sum(change: Row) -> Row:
     before, after = change["before"] or {}, change["after"] or {}
     sums = {name: str(Decimal(after.get(name, "0.00")) - Decimal(before.get(name, "0.00"))) for name in AMOUNTS}
     return change["key"] | sums
+
+
+def touches_settled(changes: dict[str, list[Row]]) -> bool:
+    """Return whether a difference changes what a scout is owed who was settled already: that needs a second person."""
+    return any(
+        Decimal((change["before"] or {}).get("settled", "0.00")) != 0
+        and (change["before"] or {}).get("owed") != (change["after"] or {}).get("owed")
+        for change in changes["money"]
+    )

@@ -67,10 +67,32 @@ def money(amount: Any) -> str:
 SECTIONS = {
     "links": gettext_lazy("Links"),
     "ledger": gettext_lazy("Ledger"),
-    "scout": gettext_lazy("Scout in force"),
+    "scouts": gettext_lazy("Scout in force"),
     "claims": gettext_lazy("Claims to the partner"),
     "money": gettext_lazy("Amounts of scouts"),
-    "scouts": gettext_lazy("Change per scout"),
+    "sums": gettext_lazy("Change per scout"),
+}
+FACTS = {
+    "source_table": gettext_lazy("source"),
+    "source_pk": gettext_lazy("source record"),
+    "person_key": gettext_lazy("person"),
+    "match_rule": gettext_lazy("rule"),
+    "scout_id": gettext_lazy("scout"),
+    "attributed_scout_id": gettext_lazy("scout"),
+    "attributed_source": gettext_lazy("source"),
+    "attribution_rule": gettext_lazy("rule"),
+    "decision_status": gettext_lazy("decision"),
+    "has_open_conflict": gettext_lazy("open conflict"),
+    "driver_id": gettext_lazy("driver"),
+    "milestone": gettext_lazy("milestone"),
+    "status": gettext_lazy("status"),
+    "amount": gettext_lazy("amount"),
+    "currency": gettext_lazy("currency"),
+    "owed": gettext_lazy("owed"),
+    "settled": gettext_lazy("settled"),
+    "due": gettext_lazy("due"),
+    "blocked": gettext_lazy("blocked"),
+    "block_reason": gettext_lazy("why blocked"),
 }
 
 
@@ -80,21 +102,15 @@ def consequence_sections(consequences: Mapping[str, Any]) -> list[Section]:
     for name, changes in consequences.items():
         if not changes:
             continue
-        rows = [
-            (
-                format_html('<span class="key">{}</span>', _in_words(change.get("key", change.get("what", "")))),
-                _in_words(change.get("before")),
-                _in_words(change.get("after")),
-            )
-            for change in changes[:SHOWN]
-        ]
+        shown = changes[:SHOWN]
+        if "before" in changes[0]:
+            columns = [_("What"), _("Before"), _("After")]
+            rows = [[_in_words(change[part]) for part in ("key", "before", "after")] for change in shown]
+        else:
+            columns = [str(FACTS.get(fact, fact)).capitalize() for fact in changes[0]]
+            rows = [[_in_words(value) for value in change.values()] for change in shown]
         found.append(
-            Section(
-                title=str(SECTIONS.get(name, name)),
-                columns=[_("What"), _("Before"), _("After")],
-                rows=rows,
-                has_more=len(changes) > SHOWN,
-            )
+            Section(title=str(SECTIONS.get(name, name)), columns=columns, rows=rows, has_more=len(changes) > SHOWN)
         )
     return found
 
@@ -103,7 +119,9 @@ def _in_words(value: Any) -> SafeString | str:
     if value is None or value == "" or value == {}:
         return NOTHING
     if isinstance(value, dict):
-        return format_html_join("", "<div>{}: {}</div>", ((key, _in_words(item)) for key, item in value.items()))
+        return format_html_join(
+            "", "<div>{}: {}</div>", ((FACTS.get(key, key), _in_words(item)) for key, item in value.items())
+        )
     if isinstance(value, list):
         return format_html_join("", "<div>{}</div>", ((_in_words(item),) for item in value))
     if isinstance(value, bool):

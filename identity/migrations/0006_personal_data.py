@@ -4,7 +4,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('identity', '0004_runs_are_not_checked'),
+        ('identity', '0005_manual_leads'),
     ]
 
     operations = [
