@@ -11,8 +11,6 @@ class AttributionConfig(AppConfig):
     verbose_name = _("Attribution")
 
     def ready(self) -> None:
-        from ct4site.review import kinds
-
         from attribution import (  # noqa: F401  some register themselves
             backfills,
             collection,
@@ -27,6 +25,7 @@ class AttributionConfig(AppConfig):
             settlement,
             undo,
         )
+        from ct4site.review import kinds
 
         kinds.register_consequences(
             kinds.Consequences(

@@ -78,9 +78,10 @@ FACTS = {
     "person_key": gettext_lazy("person"),
     "match_rule": gettext_lazy("rule"),
     "scout_id": gettext_lazy("scout"),
-    "attributed_scout_id": gettext_lazy("scout"),
-    "attributed_source": gettext_lazy("source"),
-    "attribution_rule": gettext_lazy("rule"),
+    "source": gettext_lazy("source"),
+    "rule": gettext_lazy("rule"),
+    "quality": gettext_lazy("quality"),
+    "is_disputed": gettext_lazy("disputed"),
     "decision_status": gettext_lazy("decision"),
     "has_open_conflict": gettext_lazy("open conflict"),
     "driver_id": gettext_lazy("driver"),
@@ -92,7 +93,7 @@ FACTS = {
     "settled": gettext_lazy("settled"),
     "due": gettext_lazy("due"),
     "blocked": gettext_lazy("blocked"),
-    "block_reason": gettext_lazy("why blocked"),
+    "block_reasons": gettext_lazy("why blocked"),
 }
 
 
