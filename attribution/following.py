@@ -40,8 +40,7 @@ ROWS: Rows = {
     "canon.drivers_index": _OF_DRIVERS,
     "canon.identity_links": _OF_PERSONS,
     "canon.identity_registry": _OF_PERSONS,
-    # Leads that people wrote down are few.
-    "canon.manual_leads": "('manual:' || id) = any(%(keys)s::text[])",
+    "canon.manual_leads": "(('manual:' || id) = any(%(keys)s::text[]))",
     "canon.possible_same_persons": (
         "(person_a_id = any(%(persons)s::uuid[]) or person_b_id = any(%(persons)s::uuid[]))"
     ),

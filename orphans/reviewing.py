@@ -21,11 +21,12 @@ from django.utils.translation import gettext_lazy
 from ct4site.admin_base import LIMA, NOTHING, Section, classify_query, lima_time
 from ct4site.jobs import counted
 from ct4site.models import CaseKind, ReviewCase
+from ct4site.privacy import is_plain, personal, searchable
 from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, TargetForm, Unacceptable, register
 from identity import linking
 from identity.admin import finding as identity_finding
 from identity.admin import records
-from identity.admin.comparing import marked, marked_name
+from identity.admin.comparing import marked, marked_name, marked_personal
 from identity.jobs import take_writer_lock
 from identity.models import LEAD_TABLES, LeadEvent, Link, ManualLead, ScoutListEntry, SourceTable
 from orphans.admin import evidence, nearest
@@ -179,12 +180,13 @@ limit %(listed)s
 def leads_meant(case: ReviewCase, text: str) -> dict[tuple[str, str], list[str]]:
     """Return the lead records a text may mean, with name and date: ``{(source_table, source_pk): [name, date]}``.
 
-    Takes the number of a lead, ``source_table:source_pk``, or any key of it. At most a few more than are listed.
+    Takes the number of a lead, ``source_table:source_pk``, or any key of it; phones and licences find something for
+    whoever may see them. At most a few more than are listed.
     """
     table, __, pk = text.strip().partition(":")
     if table in LEAD_TABLES and pk:
         return {(table, pk): []}
-    keys = classify_query(text)
+    keys = searchable(classify_query(text))
     if not keys:
         return {}
     limit = MOST_LISTED + 1
@@ -247,7 +249,9 @@ class CreateLeadForm(TargetForm):
     def __init__(self, *args: Any, case: ReviewCase, **kwargs: Any) -> None:
         if not args and "data" not in kwargs:
             keys = _keys(_row(case))
-            known = {"lead_date": keys.day, "full_name": keys.name, "phone": keys.phone, "plate": keys.plate}
+            known = {"lead_date": keys.day, "full_name": keys.name, "plate": keys.plate}
+            if is_plain():
+                known["phone"] = keys.phone
             kwargs["initial"] = known | (kwargs.get("initial") or {})
         super().__init__(*args, case=case, **kwargs)
 
@@ -438,8 +442,8 @@ def _candidate(lead: nearest.Lead, keys: nearest.Keys, rows: dict[records.Key, A
         sentence=_sentence(lead, keys),
         facts={
             _("Name"): (keys.name or NOTHING, marked_name(lead.name, keys.name)),
-            _("Phone"): (keys.phone or NOTHING, marked(lead.phone, keys.phone)),
-            _("Licence"): (keys.license or NOTHING, marked(lead.license, keys.license)),
+            _("Phone"): (personal(keys.phone) or NOTHING, marked_personal(lead.phone, keys.phone)),
+            _("Licence"): (personal(keys.license) or NOTHING, marked_personal(lead.license, keys.license)),
             _("Plate"): (keys.plate or NOTHING, marked(lead.plate, keys.plate)),
             _("Date"): (lima_time(keys.day), lima_time(lead.date)),
         },

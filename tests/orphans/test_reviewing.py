@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from ct4site import invariants
+from ct4site import invariants, privacy
 from ct4site.models import AuditEntry, CaseKind, CaseStatus, Decision, JobType, Proposal, ReviewCase
 from ct4site.review import approving, cases, deciding, kinds, reversing
 from ct4site.review.deciding import Outcome, Wish
@@ -480,6 +480,14 @@ def relink_form(case: ReviewCase, text: str) -> reviewing.RelinkForm:
     return reviewing.RelinkForm({"lead": text}, case=case)
 
 
+@pytest.fixture
+def sees_plainly(reviewer: User) -> Iterator[None]:
+    reviewer.user_permissions.add(Permission.objects.get(codename="view_pii"))
+    with privacy.page_for(User.objects.get(pk=reviewer.pk)):
+        yield
+
+
+@pytest.mark.usefixtures("sees_plainly")
 def test_a_lead_is_found_by_its_number_phone_plate_licence_or_name() -> None:
     by_phone = a_lead(PEDRO, phone=a_phone(915))
     by_plate = a_lead(ROSA, plate="XYZ789")
@@ -498,6 +506,12 @@ def test_a_lead_is_found_by_its_number_phone_plate_licence_or_name() -> None:
         assert form.target() == at(meant), text
 
 
+def test_a_phone_finds_no_lead_for_whoever_may_not_see_phones() -> None:
+    a_lead(PEDRO, phone=a_phone(921))
+    assert "lead" in relink_form(quarantined().case, a_phone(921)).errors
+
+
+@pytest.mark.usefixtures("sees_plainly")
 def test_a_text_that_fits_no_lead_or_several_is_answered_in_words() -> None:
     first, second = a_lead(PEDRO, phone=a_phone(916)), a_lead(ROSA, phone=a_phone(916))
     story = quarantined()
@@ -531,7 +545,9 @@ def test_the_form_of_a_missing_lead_says_what_cannot_be() -> None:
 def test_the_form_of_a_missing_lead_begins_with_what_is_known_of_the_driver() -> None:
     story = quarantined(phone=f"51{PHONE}", plate="ABC123")
     form = reviewing.CreateLeadForm(case=story.case)
-    assert (form["full_name"].value(), form["phone"].value(), form["plate"].value()) == (JUAN, PHONE, "ABC123")
+    assert (form["full_name"].value(), form["phone"].value(), form["plate"].value()) == (JUAN, None, "ABC123")
+    with privacy.page_for(User(is_superuser=True, is_active=True)):
+        assert reviewing.CreateLeadForm(case=story.case)["phone"].value() == PHONE
 
 
 def test_every_candidate_says_in_one_sentence_why_it_fits_or_not() -> None:
