@@ -88,12 +88,6 @@ def quarantined(name: str = JUAN, **facts: Any) -> Story:
     return Story(orphan, open_case(driver))
 
 
-def put_there_by_hand(story: Story) -> ReviewCase:
-    QuarantinedDriver.objects.filter(pk=story.orphan.driver_id).update(detected_reason=OrphanReason.MANUAL)
-    refresh_cases()
-    return open_case(story.orphan.driver_id)
-
-
 def at(record: Record) -> dict[str, Any]:
     return {"source_table": record.source_table, "source_pk": record.source_pk}
 
@@ -184,7 +178,9 @@ def test_every_driver_in_quarantine_has_a_case_until_it_leaves() -> None:
 
 def test_another_reason_makes_it_another_question() -> None:
     story = quarantined()
-    case = put_there_by_hand(story)
+    QuarantinedDriver.objects.filter(pk=story.orphan.driver_id).update(detected_reason=OrphanReason.MANUAL)
+    refresh_cases()
+    case = open_case(story.orphan.driver_id)
     assert (case.raised_by, case.version) == (OrphanReason.MANUAL, story.case.version + 1)
 
 
@@ -388,17 +384,22 @@ def test_a_purged_driver_that_gets_a_lead_can_be_purged_again(reviewer: User, ap
 
 
 def test_what_was_put_there_by_hand_is_left_to_the_jobs_again(reviewer: User) -> None:
-    story = quarantined()
-    case = put_there_by_hand(story)
+    licence = "Q29000010"
+    driver, person = an_orphan(JUAN, licence=licence)
+    QuarantinedDriver.objects.create(
+        driver_id=driver, person_id=person, detected_reason=OrphanReason.MANUAL, evidence_json={"by": "hand"}
+    )
+    a_registration(JUAN, licence=licence)
+    assert fix_orphans(reprocess_quarantined=True)["processed"] == 0
+    refresh_cases()
+    case = open_case(driver)
     due = case.due_on
     decide(case, reviewer, "send_back")
-    assert verdict(story.orphan.driver_id) == (OrphanStatus.QUARANTINED, OrphanReason.NO_LEAD_NO_EVENTS)
+    assert verdict(driver) == (OrphanStatus.QUARANTINED, OrphanReason.NO_LEAD_NO_EVENTS)
     case.refresh_from_db()
     assert (case.status, case.due_on > due) == (CaseStatus.OPEN, True)
     assert complaints() == {}
-
-    a_registration(JUAN, licence="Q29000010", on=LEAD_DATE)
-    assert fix_orphans(reprocess_quarantined=True)["processed"] == 1
+    assert fix_orphans(reprocess_quarantined=True)["resolved_relinked"] == 1
 
 
 def test_sending_back_what_the_jobs_have_anyway_is_on_record_and_changes_nothing_else(reviewer: User) -> None:
@@ -464,12 +465,12 @@ def test_jobs_leave_a_driver_alone_while_somebody_decides_it(reviewer: User) -> 
     assert cases.lease(story.case.pk, reviewer)
     tally = fix_orphans(reprocess_quarantined=True)
     assert (tally["skipped_in_review"], tally["resolved_relinked"], tally["errors"]) == (1, 0, 0)
-    match()
     assert verdict(story.orphan.driver_id) == (OrphanStatus.QUARANTINED, OrphanReason.NO_LEAD_NO_EVENTS)
+    assert complaints() == {}
 
     cases.release(story.case.pk, reviewer)
-    tally = fix_orphans(reprocess_quarantined=True)
-    assert (tally["skipped_in_review"], tally["resolved_relinked"]) == (0, 1)
+    assert fix_orphans(reprocess_quarantined=True)["skipped_in_review"] == 0
+    assert verdict(story.orphan.driver_id) == (OrphanStatus.RESOLVED_RELINKED, OrphanReason.NO_LEAD_NO_EVENTS)
     assert complaints() == {}
 
 
