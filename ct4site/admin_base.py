@@ -42,8 +42,8 @@ LONGEST_SEARCH = 200
 LARGEST_ID = 2**31 - 1  # of an integer column
 LARGEST_KEY = 10**18 - 1  # of a bigint column, with room to spare
 NOTHING = "–"
-# The button that shows personal data, the page it was pressed for, and how long the answer may take to come.
-REVEAL, REVEALED, REVEAL_SECONDS = "_reveal", "revealed", 60
+# The button that shows personal data; in a session the page it was pressed for, which has to be opened at once.
+REVEAL, REVEAL_SECONDS = "reveal", 60
 
 # --- what addresses ask ---------------------------------------------------------------------------
 
@@ -347,15 +347,15 @@ class ReadOnlyAdmin(GuardedAdmin):
             subject_key=str(item.pk),
             person_key=_person_of(item),
         )
-        request.session[REVEALED] = [request.path, time.time()]
+        request.session[REVEAL] = [request.path, time.time()]
         return HttpResponseRedirect(request.get_full_path())
 
     def _was_revealed(self, request: HttpRequest) -> bool:
         """Return whether this is the page that was asked for a moment ago; it is so once."""
-        path, moment = request.session.get(REVEALED, ("", 0))
+        path, moment = request.session.get(REVEAL, ("", 0))
         if path != request.path:
             return False
-        del request.session[REVEALED]
+        del request.session[REVEAL]
         return time.time() - moment <= REVEAL_SECONDS
 
     def render_change_form(

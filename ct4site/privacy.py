@@ -22,9 +22,9 @@ VIEW, REVEAL = "identity.view_pii", "identity.reveal_pii"
 # The audit's word for a page that was shown plainly.
 REVEALED = "reveal_personal_data"
 
-# Names of columns and JSON keys. What ends as in the second only tells something about such a value.
+# Names of columns and JSON keys. Those that the second fits only tell something about such a value.
 _PERSONAL = re.compile(r"(^|_)(phone|licen[sc]e|document)o?s?(_|$)")
-_ABOUT = re.compile(r"_(date|country|type|exact|match)$")
+_ABOUT = re.compile(r"_is_|_(date|country|type|exact|match)$")
 # Keys of ``classify_query`` by which nobody finds anything who may not see the values.
 _SEARCHED = ("phone", "license")
 _SHORT, _LEFT = 4, 3

@@ -44,7 +44,6 @@ class LedgerEntryAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
     ordering = ("-updated_at",)
     sortable_by: ClassVar[tuple[str, ...] | None] = ("changed",)
     search_help_text = gettext_lazy("Plate, name, key of a person or record, scout")
-    finds_personal = True
     fields = (
         "person_link", "state", "scout", "source", "rule", "attribution_score", "level", "changed", "why", "conflict",
         "as_stored",

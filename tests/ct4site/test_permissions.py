@@ -413,7 +413,7 @@ BUTTONS: dict[str, tuple[Callable[[], str], str, Actors]] = {
     "comparison as a file": (_at("attribution_claimcomparison_change", _first(ClaimComparison)), "claims.csv", ROLES),
     "show personal data": (
         _at("identity_person_change", _first(Person)),
-        'name="_reveal"',
+        'name="reveal"',
         (APPROVER, OPERATOR, SETTLEMENT),
     ),
     "sums": (_at("attribution_claimincollection_changelist"), "/claimincollection/sums/", ROLES),

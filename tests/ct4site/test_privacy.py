@@ -194,7 +194,16 @@ def test_a_name_of_personal_data_is_known(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["plate_norm", "driver_id", "name", "license_country", "document_type", "license_issue_date", "R1_PHONE_EXACT"],
+    [
+        "plate_norm",
+        "driver_id",
+        "name",
+        "license_country",
+        "document_type",
+        "license_issue_date",
+        "phone_is_weak",
+        "R1_PHONE_EXACT",
+    ],
 )
 def test_a_name_of_other_data_is_not_taken_for_personal(name: str) -> None:
     assert not privacy.is_personal(name)
@@ -390,11 +399,11 @@ def test_no_list_can_be_sorted_by_personal_data(as_role: Callable[[str], Client]
 
 # --- shown once, on record ---------------------------------------------------------------------------------
 
-BUTTON = 'name="_reveal"'
+BUTTON = 'name="reveal"'
 
 
 def ask(client: Client, item: Model) -> Any:
-    return client.post(page_of(item), {"_reveal": "1"})
+    return client.post(page_of(item), {"reveal": "1"})
 
 
 @pytest.mark.parametrize("role", [APPROVER, OPERATOR, SETTLEMENT])
@@ -440,7 +449,7 @@ def test_what_was_asked_for_and_not_looked_at_is_masked_again_after_a_minute(
     client, person = as_role(APPROVER), Person.objects.order_by("pk").first()
     ask(client, person)
     session = client.session
-    session["revealed"] = [page_of(person), time.time() - 61]
+    session["reveal"] = [page_of(person), time.time() - 61]
     session.save()
     assert seen(client, page_of(person), secrets) == set()
 
@@ -477,7 +486,7 @@ def test_the_right_opens_no_page_that_one_may_not_open(as_role: Callable[[str], 
 def test_a_page_that_is_not_there_or_a_request_from_elsewhere_writes_nothing(as_role: Callable[[str], Client]) -> None:
     client, person = as_role(APPROVER), Person.objects.order_by("pk").first()
     before = AuditEntry.objects.count()
-    gone = client.post(page_of(Person(pk="00000000-0000-0000-0000-000000000001")), {"_reveal": "1"})
+    gone = client.post(page_of(Person(pk="00000000-0000-0000-0000-000000000001")), {"reveal": "1"})
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(User.objects.get(username=APPROVER), backend=BACKEND)
     assert (gone.status_code, told(ask(strict, person)), AuditEntry.objects.count()) == (404, 403, before)

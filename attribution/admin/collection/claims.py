@@ -42,7 +42,6 @@ class ClaimSearchMixin(PersonSearchMixin):
     """Search of claims by whatever finds their persons or accounts."""
 
     search_help_text = gettext_lazy("Driver, plate, name, or the key of a person or record")
-    finds_personal = True
     person_column = "person_key"
 
     def other_conditions(self, keys: Any) -> Q:
