@@ -286,10 +286,11 @@ def test_users_and_groups_are_kept_under_the_same_guards(admin_client):
 def test_an_audit_entry_shows_what_changed_and_nothing_else(viewer):
     entry = AuditEntry.objects.create(
         actor="ana", action="complete_person", reason="why not", subject_table="identity_registry", subject_key="k",
-        before={"phone": "<b>1</b>", "name": "SAME"}, after={"phone": "2", "name": "SAME"},
+        before={"scout": "<b>1</b>", "phone": "987654321", "name": "SAME"}, after={"scout": "2", "phone": None, "name": "SAME"},
     )  # fmt: skip
     body = viewer.get("/admin/ct4site/auditentry/").content.decode()
-    assert "<tr><th>phone</th><td>&lt;b&gt;1&lt;/b&gt;</td><td>2</td></tr>" in body
+    assert "<tr><th>scout</th><td>&lt;b&gt;1&lt;/b&gt;</td><td>2</td></tr>" in body
+    assert "<tr><th>phone</th><td>***321</td><td>–</td></tr>" in body
     assert "SAME" not in body
     assert "Person completed" in body
     assert "why not" in viewer.get(reverse("admin:ct4site_auditentry_change", args=[entry.pk])).content.decode()
