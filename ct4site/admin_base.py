@@ -273,7 +273,7 @@ def _personal_column(field: Any) -> Callable[[Any], Any]:
     """A column of personal data, as a list or a page of the admin shows it: it cannot be sorted by."""
 
     def column(item: Any) -> Any:
-        return privacy.personal(getattr(item, field.name))
+        return privacy.personal(getattr(item, field.name)) or NOTHING
 
     column.__name__ = field.name
     column.short_description = field.verbose_name  # type: ignore[attr-defined]

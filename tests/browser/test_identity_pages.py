@@ -1,10 +1,12 @@
 """The pages of identity and of runs in a real browser: they fit every window, and a run's page moves by itself."""
 
 import pytest
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.utils import timezone
 
 from ct4site.models import JobType, Run, RunStatus
+from ct4site.roles import Role
 from identity.models import Person, Unmatched
 from tests import factories
 
@@ -91,3 +93,18 @@ def test_a_run_is_started_from_its_page_by_keyboard(visit, superuser):
     run = Run.objects.get()
     assert (run.actor, run.parameters, run.dry_run) == (superuser.get_username(), {"source": ["cabinet"]}, True)
     assert window.complaints == []
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_click_shows_the_personal_data_of_a_page_once(visit, screenshot, world, width):
+    approver = User.objects.create_user("aprueba", is_staff=True)
+    approver.groups.set([Group.objects.get(name=Role.APPROVER)])
+    window = visit(user=approver, width=width)
+    page = window.go(addresses()["person"])
+    screenshot(window, f"person-masked-{width}")
+    assert "945111222" not in page.content()
+    page.get_by_role("button", name="Mostrar datos personales").click()
+    screenshot(window, f"person-shown-{width}")
+    assert "945111222" in page.content()
+    assert (window.overflow(), window.complaints) == (0, [])
+    assert "945111222" not in window.go(addresses()["person"]).content()

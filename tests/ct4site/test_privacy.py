@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -279,6 +280,14 @@ def test_the_page_and_the_list_of_persons_show_all_to_a_reviewer_and_ends_to_oth
         assert seen(client, page_of(person), secrets) == seen(client, list_of(Person), secrets) == set(), role
         text = client.get(page_of(person)).content.decode()
         assert all(privacy.mask(value) in text for value in own), role
+
+
+def test_what_a_person_lacks_is_a_dash_on_its_page_for_everybody(as_role: Callable[[str], Client]) -> None:
+    person = Person.objects.create(confidence_level="LOW", primary_phone="", primary_full_name="SIN DATOS")
+    for role in (VIEWER, APPROVER, REVIEWER):
+        page = as_role(role).get(page_of(person)).content.decode()
+        fields = re.findall('<div class="readonly">(.*?)</div>', page)
+        assert (fields.count("–"), "None" in fields, BUTTON in page) == (4, False, False), role
 
 
 def test_rows_as_other_systems_delivered_them_are_masked_for_whoever_may_open_them_without_the_right(
