@@ -28,13 +28,14 @@ AMOUNTS = ("owed", "settled", "due", "blocked")
 ADDED, CHANGED, REMOVED = "added", "changed", "removed"
 
 
-def snapshot(persons: Sequence[UUID]) -> Snapshot:
+def snapshot(persons: Sequence[UUID], *, drivers: Sequence[str] = ()) -> Snapshot:
     """Return how some persons stand: ``links``, ``ledger``, ``scouts``, ``claims``, ``money`` per scout and currency.
 
-    Each is a list of rows in a stable order, without times and serial ids; amounts are text. Derived rows are those
-    stored: after a decision, follow it first. Take the same persons before and after: all whom the decision concerns.
+    Takes all persons whom the decision concerns, and the accounts that it links or moves; the same before and after.
+    Each section is a list of rows in a stable order, without times and serial ids; amounts are text. Derived rows are
+    those stored: after a decision, follow it first.
     """
-    found = counted("consequences", {"persons": [str(person) for person in persons]})
+    found = counted("consequences", {"persons": [str(person) for person in persons], "drivers": list(drivers)})
     return {section: found[section] or [] for section in KEYS}
 
 

@@ -56,12 +56,7 @@ def decide_ledger(context: RunContext) -> None:
         context.count(dict.fromkeys(LEDGER_COUNTS, 0))
         limit = context.parameters.get("limit")
         limited = sql.SQL("order by 1 limit {}").format(sql.Literal(limit)) if limit else sql.SQL("offset 0")
-        store_plan(
-            context,
-            "ledger_plan",
-            ledger_parameters(),
-            limited=limited,
-        )
+        store_plan(context, "ledger_plan", ledger_parameters(), limited=limited)
     with hold_ledger_lock():
         apply_plan(context, context.run, apply_ledger(context))
     refresh_statistics(context, context.tally["changed_count"], STATISTICS)

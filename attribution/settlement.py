@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from psycopg2 import sql
 
-from attribution.collection import derive_leads
+from attribution.collection import derive_leads, take_derivers_lock
 from attribution.settlement_models import PaymentStatus, PeriodStatus, SettlementLine, SettlementPeriod, StatementItem
 from ct4site import audit
 from ct4site.jobs import JobError, RunContext, counted, job, merge_counts, statement
@@ -220,6 +220,7 @@ def open_period(*, starts_on: dt.date, ends_on: dt.date, actor: str, name: str =
         )
     try:
         with transaction.atomic():
+            take_derivers_lock()
             period = SettlementPeriod.objects.create(
                 name=name or period_name(starts_on, ends_on), starts_on=starts_on, ends_on=ends_on
             )
@@ -261,6 +262,7 @@ def close_settlement(context: RunContext) -> None:
     derive_leads(context)
     context.progress("close", 0)
     with context.transaction():
+        take_derivers_lock()
         period = _lock_open_period()
         days = _days(context, period)
         if (expected := context.parameters.get("expected")) and expected != _fingerprint(_TRUE):

@@ -32,7 +32,7 @@ scouts as (
     where scouts.person_key = any(%(persons)s::uuid[])
 ),
 
--- Of the persons and of their accounts: a claim keeps the person it was made for, an account may move.
+-- Of the persons, of their accounts and of those that may move: a claim keeps the person it was made for.
 claims as (
     select
         claims.driver_id,
@@ -45,6 +45,7 @@ claims as (
     where claims.driver_id is not null
         and (
             claims.person_key = any(%(persons)s::uuid[])
+            or claims.driver_id = any(%(drivers)s::text[])
             or claims.driver_id = any(array(
                 select accounts.source_pk from links as accounts where accounts.source_table = 'drivers'
             ))

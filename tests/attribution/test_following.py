@@ -228,7 +228,9 @@ def test_a_preview_is_what_the_decision_then_does_and_equal_twice():
         before = snapshot(persons)
         move(Record("drivers", recruit.driver_id), other.person)
         follow_for(*persons)
-        return json.dumps(difference(before, snapshot(persons)), sort_keys=True)
+        told = difference(before, snapshot(persons))
+        assert all(told[section] for section in ("links", "claims", "money", "sums")), told
+        return json.dumps(told, sort_keys=True)
 
     previews = []
     for _look in range(2):
@@ -267,6 +269,9 @@ def give_events(dice: Dice, world: World) -> None:
     for pk in world.payments:
         if dice.chance(0.2):
             CabinetPayment.objects.filter(pk=pk).update(scout_id=dice.rng.choice(SCOUTS))
+    for driver in world.accounts:
+        if dice.chance(0.4):
+            stories.pays(None, 1, driver_id=driver, id=next(_numbers))
 
 
 def some_decision(rng: Random, world: World) -> tuple[str, list[UUID]]:
