@@ -33,7 +33,8 @@ _PAID = "id = any(%(payments)s::bigint[])"
 
 # Of every relation that the statements name, directly or through a view, the rows that concern the persons: a condition
 # on its columns, of keys that sql/jobs/follow_scope.sql found. A view without one is opened instead; a view with one is
-# opened and filtered. Whatever else a statement names is refused, so that nothing is read whole by oversight.
+# opened and filtered. Whatever else a statement names is refused, so that nothing is read whole by oversight. Days of an
+# account are found under the feed's two spellings of it, as on the page of a claim.
 ROWS: Rows = {
     "canon.claims_yango_cabinet_14d": _OF_DRIVERS,
     "canon.driver_orphan_quarantine": "driver_id = any(%(accounts)s::text[])",
@@ -93,7 +94,8 @@ def follow(*, persons: Sequence[UUID], run_id: int | None, actor: str) -> dict[s
     leads and accounts these are by now, or were, is found and followed too. The ledger's decision, then payments,
     scouts, trips and milestones, items and statements of settlement, claims. Changes of ledger and claims are audited
     as of the run, if there is one, and the actor. Must run inside a transaction, after the decision's own rows are
-    written; until it ends other decisions and the refresh of collection wait. Returns the counts of the batch jobs.
+    written; until it ends other decisions and the refresh of collection wait. One call for all persons of a transaction:
+    each keeps the locks of its temporary tables until the end. Returns the counts of the batch jobs.
     """
     take_ledger_lock()
     take_derivers_lock()

@@ -239,6 +239,22 @@ def test_a_preview_is_what_the_decision_then_does_and_equal_twice():
     assert decide() == previews[0] == previews[1]
 
 
+def test_a_decision_and_the_refresh_take_turns():
+    def has_turn() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "select exists (select 1 from pg_locks where locktype = 'advisory' and objid = 4005003 and granted)"
+            )
+            return bool(cursor.fetchone()[0])
+
+    with rolled_back():
+        whole_refresh()
+        assert has_turn()
+    assert not has_turn()
+    follow_for()
+    assert has_turn()
+
+
 def test_nobody_is_concerned_by_a_decision_about_nobody():
     assert follow_for() == follow_for() | {"changed_count": 0, "claims_made": 0}
 
