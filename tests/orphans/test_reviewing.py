@@ -21,7 +21,6 @@ from orphans import reviewing
 from orphans.models import OrphanReason, OrphanStatus, QuarantineChange, QuarantinedDriver
 from tests.factories import (
     JUAN,
-    LEAD_DATE,
     PEDRO,
     ROSA,
     Orphan,
