@@ -22,6 +22,7 @@ class AttributionConfig(AppConfig):
             following,
             jobs,
             mapping,
+            reviewing,
             settlement,
             undo,
         )

@@ -17,8 +17,8 @@ class KernelConfig(AppConfig):
     verbose_name = gettext_lazy("Operations")
 
     def ready(self) -> None:
-        from ct4site import checks, queue, roles, rollback  # noqa: F401  register themselves
-        from ct4site.review import cases  # noqa: F401  registers its job
+        from ct4site import checks, demo_chain, queue, roles, rollback  # noqa: F401  register themselves
+        from ct4site.review import cases, leftovers  # noqa: F401  register themselves
 
         # The heading over its screens; axes names itself only in English.
         apps.get_app_config("axes").verbose_name = gettext_lazy("Sign-ins")

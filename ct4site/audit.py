@@ -7,12 +7,15 @@ alone ``restore_run`` puts rows back, for every table alike (docs/adr/0004).
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
 from psycopg2 import sql
+
+from ct4site import sqlfiles
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ USED = "person_used_since"
 REFERRED = "still_referred_to"
 TAKEN = "place_taken"
 WITH_PERSON = "kept_with_person"
+# What a person decided about a row that was left.
+ACCEPTED = "accepted"
 OUTCOMES = (RESTORED, ALREADY, CHANGED, USED, REFERRED, TAKEN, WITH_PERSON)
 
 
@@ -241,10 +246,33 @@ where undo.subject_table = {name} and undo.kept is null and undo.before is not n
 """
 
 
-def restore_run(*, run_id: int, reversal_id: int, actor: str, reason: str) -> dict[str, Any]:
+# One row and, if it has a person, all of that person: half a decision is not a decision.
+_NARROW = """
+delete from undo
+where not (undo.subject_table = %(table)s and undo.subject_key = %(key)s)
+    and undo.person_key is distinct from coalesce(%(person)s, (
+        select wanted.person_key from undo as wanted
+        where wanted.subject_table = %(table)s and wanted.subject_key = %(key)s
+    ))
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row under audit: its table's name, its key as text, and the person it belongs to, if any."""
+
+    table: str
+    key: str
+    person_key: uuid.UUID | None = None
+
+
+def restore_run(
+    *, run_id: int, reversal_id: int, actor: str, reason: str, only: Row | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Put back every row that is still as run ``run_id`` left it; must run inside a transaction.
 
-    Takes the run to undo, the id of the run that undoes it, who and why. Returns per table how many
+    Takes the run to undo, the id of the run that undoes it, who and why, and, with ``only``, the row to which it is
+    confined, along with the other rows of its person. Returns per table how many
     rows had each of ``OUTCOMES``, and under ``audit`` how many entries were written. A person on
     whose rows newer work stands is left alone as a whole. Never forces; doing it again changes
     nothing; history grows (promises P5 and P6, reliability F23).
@@ -254,6 +282,8 @@ def restore_run(*, run_id: int, reversal_id: int, actor: str, reason: str) -> di
         cursor.execute(_COLLECT, {"run_id": run_id})
         for hooks in _HOOKS:
             hooks.prepare(run_id)
+        if only is not None:
+            cursor.execute(_NARROW, {"table": only.table, "key": only.key, "person": only.person_key})
         for part in parts.values():
             cursor.execute(sql.SQL(_LOCK).format(**part))
         for part in parts.values():
@@ -307,6 +337,16 @@ def kept_rows(shown: int) -> list[tuple[str, str, int, list[str]]]:
             [shown],
         )
         return list(cursor.fetchall())
+
+
+def tell_leftovers(*, run_id: int, reversal_id: int) -> int:
+    """Write down which rows the last ``restore_run`` left alone, and what became of those left before; return how many.
+
+    Takes the run that was undone and the run that undid it. Must run in the transaction of that ``restore_run``.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sqlfiles.load("undo_leftovers"), {"run_id": run_id, "reversal_id": reversal_id})
+        return int(cursor.rowcount)
 
 
 def _parts(table: AuditedTable) -> dict[str, sql.Composable]:

@@ -65,7 +65,7 @@ def step(
 ) -> Callable[[Callable[[Demo], Iterable[Line]]], Callable[[Demo], Iterable[Line]]]:
     """Register a step. It returns the lines of its summary and raises ``DemoError`` when the chain must end.
 
-    Orders in use: identity 100 to 199, orphans 200, attribution 300, recovery 400. Running a step twice must do no harm.
+    Orders in use: identity 100 to 199, orphans 200, attribution 300, recovery 500, review 900. Running a step twice must do no harm.
     """
 
     def register(function: Callable[[Demo], Iterable[Line]]) -> Callable[[Demo], Iterable[Line]]:

@@ -431,7 +431,7 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
             "refused_by": getattr(refusal, "decision", None),
             "decisions": list(case.decisions.select_related("actor")[:20]),
             "next": following,
-            "siblings": _siblings(case) if is_open else 0,
+            "siblings": len(cases.siblings(case).values_list("pk", flat=True)[: SHOWN + 1]) if is_open else 0,
             "last_decision": mine,
             "may_decide": request.user.has_perm(DECIDE) and is_open and not case.is_frozen,
         }
@@ -453,13 +453,6 @@ def _closed_because(case: ReviewCase) -> str:
     if case.closed_because == ClosedBecause.CAUSE_GONE:
         return _("This case closed by itself: what raised it is gone.")
     return _("This case was decided.")
-
-
-def _siblings(case: ReviewCase) -> int:
-    if not case.signature:
-        return 0
-    alike = ReviewCase.objects.filter(kind=case.kind, signature=case.signature, status=CaseStatus.OPEN)
-    return len(alike.exclude(pk=case.pk).values_list("pk", flat=True)[: SHOWN + 1])
 
 
 def _lease_context(case: ReviewCase, held: bool) -> dict[str, Any]:

@@ -236,7 +236,10 @@ class Decision(models.Model):
 
 
 class UndoLeftover(models.Model):
-    """A row that a roll-back could not put back, and why; somebody has to look at it. Append-only (reliability F23)."""
+    """A row that a roll-back could not put back, and why; somebody has to look at it. Append-only (reliability F23).
+
+    Later lines say what became of it: put back after all, accepted, or left again. The newest line of a row counts.
+    """
 
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(Run, models.PROTECT, verbose_name=_("roll-back"), related_name="+")

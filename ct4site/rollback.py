@@ -50,6 +50,7 @@ def roll_back(context: jobs.RunContext) -> None:
             actor=context.run.actor,
             reason=_("Roll-back of run %(id)s") % {"id": target.pk},
         )
+        audit.tell_leftovers(run_id=target.pk, reversal_id=context.run_id)
         if target.has_plan:
             jobs.drop_plan(target)
             context.note(_("What was left of the plan of run %(id)s was dropped.") % {"id": target.pk})

@@ -11,7 +11,7 @@ class RecoveryConfig(AppConfig):
     verbose_name = _("Recovery")
 
     def ready(self) -> None:
-        from recovery import demo_chain, jobs, moving, undo  # noqa: F401  register themselves
+        from recovery import demo_chain, jobs, moving, reviewing, undo  # noqa: F401  register themselves
 
         audit.register("ops", "cabinet_lead_recovery_audit", key="lead_id", key_type="text", undo_order=1)
         audit.register_hooks(undo.HOOKS)

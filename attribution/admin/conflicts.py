@@ -15,9 +15,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from attribution.admin import claims, dossier, finding, history, labels
+from attribution.admin import claims, dossier, finding, labels
 from attribution.admin.parts import LedgerRuleFilter, PersonSearchMixin, ScoutFilter, ScoutNamesMixin, names_of
-from attribution.models import ConflictType, LedgerEntry, ScoutClaim, ScoutConflict
+from attribution.models import ConflictType, ScoutClaim, ScoutConflict
 from ct4site.admin_base import OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to, pill, words
 
 # Columns that only the view's own aggregation over all claims can give; a list reads them for one page alone.
@@ -182,24 +182,4 @@ class ScoutConflictAdmin(ScoutNamesMixin, PersonSearchMixin, ReadOnlyAdmin):
         return known
 
     def get_sections(self, request: HttpRequest, conflict: ScoutConflict) -> Iterable[Section]:
-        read = self._read(conflict)
-        yield dossier.verdict_section(read)
-        yield claims.section(read.claims, conflict.pk, read.names, _("Timeline of all claims"))
-        yield dossier.reasons_section(read)
-        yield self._ledger(read.entry)
-        yield history.section(conflict.pk, _("What the ledger said, and why"))
-
-    def _ledger(self, entry: LedgerEntry | None) -> Section:
-        rows: list[tuple[Any, ...]] = []
-        if entry is not None:
-            names = labels.scouts_by_number(history.scouts_in(entry))
-            rows = [
-                (_("Decision"), link_to(entry, labels.decision(entry.decision_status, entry.attributed_scout_id))),
-                (_("Scout"), labels.scout(entry.attributed_scout_id, names)),
-                (_("Source"), labels.source(entry.attributed_source)),
-                (_("Rule"), labels.rule(entry.attribution_rule)),
-                (_("Confidence"), format_html("{} {}", entry.attribution_score, labels.confidence(entry.confidence_level))),
-                (_("Changed"), lima_time(entry.updated_at)),
-                (_("Why"), history.explanation(entry, names)),
-            ]  # fmt: skip
-        return Section(title=_("The ledger's decision"), columns=["", _("Now")], rows=rows, is_list=False)
+        return dossier.sections(self._read(conflict))

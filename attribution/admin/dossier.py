@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from attribution.admin import labels
+from attribution.admin import history, labels
 from attribution.admin.claims import EVENT, Claim, days_text, evidence, of_person
+from attribution.admin.claims import section as claim_section
 from attribution.models import DecisionStatus, LedgerEntry, PossibleSamePerson
 from ct4site.admin_base import NOTHING, Section, lima_time, link_to, pill, words
 from identity.models import Person
 
 SUSPICIONS = 3
+MANUAL = "RESOLVED_MANUAL_CONFLICT"
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,14 @@ def verdict(person_key: uuid.UUID, claims: Sequence[Claim], entry: LedgerEntry |
     """Return who gets the person and why the others do not.
 
     Takes all claims on the person and its ledger entry. The ledger's scout wins; a conflict of the ledger leaves the
-    person to nobody; without either the canonical scout is named, and that settlement waits.
+    person to nobody, and so may a person; without any the canonical scout is named, and that settlement waits.
     """
     scouts = sorted({claim.scout_id for claim in claims})
     if entry is not None and entry.attributed_scout_id is not None:
         return _by_ledger(claims, entry, scouts, names)
+    if entry is not None and entry.attribution_rule == MANUAL:
+        nobody = _("A person decided that no scout gets this person.")
+        return Verdict(None, nobody, dict.fromkeys(scouts, nobody))
     if entry is not None and entry.decision_status == DecisionStatus.CONFLICT:
         return _nobody(claims, scouts, names)
     return _canonical(person_key, claims, scouts, names)
@@ -77,7 +82,7 @@ def _by_ledger(claims: Sequence[Claim], entry: LedgerEntry, scouts: list[int], n
     named = labels.scout_text(winner, names)
     own = _newest([claim for claim in evidence(claims) if claim.scout_id == winner], _DECIDING.get(rule))
     values = {"scout": named, "date": labels.day(own.date) if own else NOTHING}
-    if rule == "RESOLVED_MANUAL_CONFLICT":
+    if rule == MANUAL:
         sentence = _("A person gave this person to %(scout)s.") % values
     elif rule.startswith("BACKFILL"):
         sentence = _("When the ledger was filled in, %(scout)s was the only one the events named.") % values
@@ -102,7 +107,7 @@ def _lost_to_ledger(
 ) -> str:
     theirs = [claim for claim in evidence(claims) if claim.scout_id == scout]
     values: dict[str, Any] = {"winner": labels.scout_text(winner, names)}
-    if rule == "RESOLVED_MANUAL_CONFLICT":
+    if rule == MANUAL:
         return _("A person decided for %(winner)s.") % values
     if rule.startswith("BACKFILL"):
         return _("It was not among the events when the ledger was filled in, and no job overrules that.")
@@ -373,3 +378,28 @@ def _suspicions(person: Person) -> list[PossibleSamePerson]:
     """The first few open suspicions that the person is also another one (Q79)."""
     pairs = PossibleSamePerson.objects.filter(Q(person_a=person) | Q(person_b=person), status="open")
     return list(pairs.select_related("person_a", "person_b").order_by("-id")[:SUSPICIONS])
+
+
+def sections(read: Dossier) -> Iterable[Section]:
+    """Yield what a person looks at before deciding: the verdict, all claims, what is odd, the ledger and its history."""
+    yield verdict_section(read)
+    yield claim_section(read.claims, read.person.pk, read.names, _("Timeline of all claims"))
+    yield reasons_section(read)
+    yield _ledger_section(read.entry)
+    yield history.section(read.person.pk, _("What the ledger said, and why"))
+
+
+def _ledger_section(entry: LedgerEntry | None) -> Section:
+    rows: list[tuple[Any, ...]] = []
+    if entry is not None:
+        names = labels.scouts_by_number(history.scouts_in(entry))
+        rows = [
+            (_("Decision"), link_to(entry, labels.decision(entry.decision_status, entry.attributed_scout_id))),
+            (_("Scout"), labels.scout(entry.attributed_scout_id, names)),
+            (_("Source"), labels.source(entry.attributed_source)),
+            (_("Rule"), labels.rule(entry.attribution_rule)),
+            (_("Confidence"), format_html("{} {}", entry.attribution_score, labels.confidence(entry.confidence_level))),
+            (_("Changed"), lima_time(entry.updated_at)),
+            (_("Why"), history.explanation(entry, names)),
+        ]  # fmt: skip
+    return Section(title=_("The ledger's decision"), columns=["", _("Now")], rows=rows, is_list=False)

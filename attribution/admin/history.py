@@ -120,7 +120,11 @@ def _sentences(entry: LedgerEntry, names: labels.Names) -> list[SafeString | str
         found += _rivals(stored, names)
     elif rule == "RESOLVED_MANUAL_CONFLICT":
         decided = [number for number in _list(stored.get("conflict_scout_ids")) if number != scout]
-        found.append(_("A person decided the conflict for %(scout)s; no job overrules that.") % values)
+        found.append(
+            _("A person decided the conflict for %(scout)s; no job overrules that.") % values
+            if scout is not None
+            else _("A person decided that no scout gets the person; no job overrules that.")
+        )
         if decided:
             others = labels.enumeration(labels.scout_text(number, names) for number in decided)
             found.append(_("Against %(scouts)s.") % {"scouts": others})

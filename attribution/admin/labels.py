@@ -21,6 +21,7 @@ from ct4site.admin_base import NOTHING, link_to, pill, words
 Names = Mapping[int, Scout]
 
 ACTIONS |= {
+    "decide_conflict": gettext_lazy("Conflict decided by a person"),
     "decide_ledger": gettext_lazy("Attribution decided"),
     "backfill_ledger": gettext_lazy("Attribution filled in"),
     "map_scout": gettext_lazy("Scout of a lead told"),

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -39,12 +39,15 @@ def refresh(kind: str | None = None, keys: list[str] | None = None) -> dict[str,
     Returns how many ``causes`` there are, and how many cases were ``opened``, ``changed`` and ``closed``.
     """
     wanted = [found for found in kinds.kinds() if kind in (None, found.code)]
-    narrowed = sql.SQL("") if keys is None else sql.SQL(" where subject_key = any({})").format(sql.Literal(keys))
     causes = sql.SQL("\nunion all\n").join(
         sql.SQL(
             "select {}::text as kind, subject_key, person_key, driver_id, raised_by, since, signature, cause_digest"
             " from {}{}"
-        ).format(sql.Literal(str(found.code)), sql.Identifier(*found.causes.split(".")), narrowed)
+        ).format(
+            sql.Literal(str(found.code)),
+            sql.Identifier(*found.causes.split(".")),
+            sql.SQL("" if keys is None else f" where {found.narrowed_by}").format(keys=_texts(keys or [])),
+        )
         for found in wanted
     )
     cases = sql.SQL(
@@ -60,6 +63,10 @@ def refresh(kind: str | None = None, keys: list[str] | None = None) -> dict[str,
         cases=cases,
         money=sql.Identifier(*declared.money.split(".")) if declared else NO_MONEY,
     )
+
+
+def _texts(keys: list[str]) -> sql.Composable:
+    return sql.SQL("{}::text[]").format(sql.Literal(keys))
 
 
 def refresh_of_persons(persons: list[Any]) -> None:
@@ -137,6 +144,12 @@ def next_case(after: ReviewCase | None, user: User, **filters: Any) -> ReviewCas
             | Q(money_at_risk=money, opened_at=since, pk__gt=after.pk)
         )
     return found.order_by("-money_at_risk", "opened_at", "pk").first()
+
+
+def siblings(case: ReviewCase) -> QuerySet[ReviewCase]:
+    """Return the other open cases of the same kind and signature, in the queue's order: alike, but decided one by one."""
+    found = ReviewCase.objects.filter(kind=case.kind, signature=case.signature, status=CaseStatus.OPEN)
+    return found.exclude(pk=case.pk) if case.signature else found.none()
 
 
 def kind_label(code: str) -> str:

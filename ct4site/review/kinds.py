@@ -90,6 +90,8 @@ class Kind:
     ``causes`` is a view with one row per subject that needs a person: subject_key, person_key, driver_id, raised_by,
     since, signature (cases alike share it), cause_digest. The functions get a case: ``title`` its name, ``why`` one
     sentence on what raised it, ``evidence`` the sections of its page, ``candidates`` the possible answers.
+    ``narrowed_by`` is a condition on the view that keeps the causes of the subject keys {keys}, a text array, through an
+    index of what the keys are made of; the view may have further columns for it.
     """
 
     code: str
@@ -100,6 +102,7 @@ class Kind:
     evidence: Callable[[ReviewCase], Iterable[Section]]
     candidates: Callable[[ReviewCase], Sequence[Candidate]] = lambda case: ()
     causes_in_words: Mapping[str, Text] = field(default_factory=dict)
+    narrowed_by: str = "subject_key = any({keys})"
 
 
 @dataclass(frozen=True)

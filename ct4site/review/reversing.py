@@ -126,6 +126,7 @@ def _one(decision: Decision, actor: User) -> Outcome:
         kept = audit.kept_rows(20)
         if kept:
             raise StandsFirm(dependent(decision), kept)
+        audit.tell_leftovers(run_id=decision.run_id, reversal_id=run.pk)
         with connection.cursor() as cursor:
             cursor.execute("select distinct person_key from undo where person_key is not null")
             return [row[0] for row in cursor.fetchall()]

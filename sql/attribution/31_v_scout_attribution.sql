@@ -1,5 +1,6 @@
 -- ops.v_scout_attribution
--- The scout of a person: the claim of the highest priority, of those the newest (domain.md 6.6, Q18, Q19).
+-- The scout of a person: the claim of the highest priority, of those the newest (domain.md 6.6, Q18, Q19). Nobody
+-- where a person decided for nobody.
 -- Grain: one row per person_key.
 -- Read by: settlement, collection, the person page.
 select distinct on (claims.person_key) -- per person the first
@@ -25,6 +26,11 @@ select distinct on (claims.person_key) -- per person the first
     end as scout_quality_bucket
 from ops.v_scout_attribution_raw as claims
 where claims.person_key is not null
+    and not exists (
+        select 1 from observational.lead_ledger as ledger
+        where ledger.person_key = claims.person_key and ledger.attributed_scout_id is null
+            and ledger.attribution_rule = 'RESOLVED_MANUAL_CONFLICT'
+    )
 order by
     claims.person_key, claims.priority, claims.attribution_date desc nulls last, claims.created_at desc nulls last,
     claims.source_table collate "C", length(claims.source_pk) desc, claims.source_pk collate "C" desc

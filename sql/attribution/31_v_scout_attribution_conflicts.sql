@@ -1,7 +1,7 @@
 -- ops.v_scout_attribution_conflicts
 -- Persons whom several scouts claim, by any source (domain.md 6.7, Q13, Q17, Q21). HISTORICAL: the ledger gives the
 -- person to one of them and the claims lie more than seven days apart; OPEN otherwise. A conflict that a person
--- decided is out until a scout appears whom that decision did not know.
+-- decided is out until a scout appears whom that decision did not know; then it is open again, however late.
 -- Grain: one row per person_key.
 -- Read by: reviewers, settlement, the metrics.
 with claims as (
@@ -59,6 +59,7 @@ select
     persons.conflict_details,
     case
         when ledger.decision_status = 'assigned' and ledger.attributed_scout_id is not null and persons.days_apart > 7
+            and ledger.attribution_rule is distinct from 'RESOLVED_MANUAL_CONFLICT'
             then 'HISTORICAL'
         else 'OPEN'
     end as conflict_type,

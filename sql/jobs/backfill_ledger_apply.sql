@@ -1,7 +1,12 @@
--- Applies rows of the ledger backfill with both audits, in one statement (domain.md 6.11 (2), Q15, Q16). Whatever got a
--- scout, a conflict or a person's decision since the plan stays. Returns the counts.
+-- Applies rows of the ledger backfill with both audits, in one statement (domain.md 6.11 (2), Q15, Q16). Whatever got
+-- a scout, a conflict or a person's decision since the plan stays, and so does a person whose case somebody holds.
+-- Returns the counts.
 with picked as materialized (
     select * from {plan} where seq > %(first)s and seq <= %(last)s
+),
+
+held as materialized (
+    select cases.person_key from ops.held_cases as cases where cases.person_key is not null
 ),
 
 before as materialized (
@@ -36,6 +41,7 @@ written as (
             select 1 from observational.scout_events as events
             where events.person_key = picked.person_key and events.scout_id = picked.scout_id
         )
+        and not exists (select 1 from held where held.person_key = picked.person_key)
     on conflict (person_key) do update set
         attributed_source = excluded.attributed_source,
         attributed_scout_id = excluded.attributed_scout_id,

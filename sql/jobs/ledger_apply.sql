@@ -1,7 +1,19 @@
--- Applies rows of the ledger plan with their audit (domain.md 6.2). A row that a person or a backfill decided since the
--- plan was made stays (P7). A decision that comes out as it was is marked as seen, not changed. Returns the counts.
+-- Applies rows of the ledger plan with their audit (domain.md 6.2). A row that a person or a backfill decided since
+-- the plan was made stays (P7); so does one whose person's case somebody holds, until the next run. A decision that
+-- comes out as it was is marked as seen, not changed. Returns the counts.
 with picked as materialized (
     select * from {plan} where seq > %(first)s and seq <= %(last)s
+),
+
+-- What follows from a decision follows at once, whoever looks at the person.
+held as materialized (
+    select cases.person_key
+    from ops.held_cases as cases
+    where cases.person_key is not null
+        and not exists (
+            select 1 from ops.ingestion_runs as runs
+            where runs.id = %(run_id)s and runs.job_type in ('review_decision', 'roll_back')
+        )
 ),
 
 before as materialized (
@@ -29,8 +41,11 @@ todo as materialized (
             as is_changed
     from picked
     left join before on before.person_key = picked.person_key
-    where before.attribution_rule is null
-        or (before.attribution_rule <> 'RESOLVED_MANUAL_CONFLICT' and before.attribution_rule not like 'BACKFILL%%')
+    where (
+            before.attribution_rule is null
+            or (before.attribution_rule <> 'RESOLVED_MANUAL_CONFLICT' and before.attribution_rule not like 'BACKFILL%%')
+        )
+        and not exists (select 1 from held where held.person_key = picked.person_key)
 ),
 
 seen as (

@@ -271,7 +271,7 @@ def conflict(entry: Ledger | None, found: list[Claim]) -> Conflict | None:
     dates = [claim.date for claim in found if claim.date]
     # The day the ledger was written says nothing of when somebody was recruited.
     said = [claim.date for claim in found if claim.date and claim.priority > 1]
-    decided = entry is not None and entry.status == "assigned" and entry.scout is not None
+    decided = entry is not None and entry.status == "assigned" and entry.scout is not None and entry.rule != MANUAL
     apart = bool(said) and (max(said) - min(said)).days > WINDOW
     return Conflict(
         scouts, "HISTORICAL" if decided and apart else "OPEN", frozenset(claim.source for claim in found), len(found),

@@ -1,0 +1,250 @@
+"""Leads that recovery gives back to people: contested origins, and records that no rule can link (domain.md 7.5, Q34)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db import connection
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from psycopg2 import sql
+
+from ct4site.admin_base import Section, lima_time, link_to
+from ct4site.jobs import statement
+from ct4site.models import CaseKind, ReviewCase
+from ct4site.review import kinds
+from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, Unacceptable
+from identity.jobs import take_writer_lock
+from identity.models import Link, Origin, OriginChange, Person, ReasonCode, SourceTable, Unmatched
+
+# --- contested origins ----------------------------------------------------------------------------------
+
+# The origin stays; who kept it against which lead, and what it was then, is remembered with it.
+_KEEP = sql.SQL("""
+evidence = case jsonb_typeof(before.evidence) when 'object' then before.evidence else '{{}}' end
+    || jsonb_build_object(
+        'kept_against', coalesce(before.evidence -> 'kept_against', '{{}}')
+        || jsonb_build_object(%(lead_id)s::text, %(digest)s::text)
+    )
+""")
+
+_ACCEPT = sql.SQL("""
+origin_tag = 'cabinet_lead',
+origin_source_id = %(lead_id)s,
+origin_confidence = 100.00,
+origin_created_at = leads.snapshot_date,
+evidence = jsonb_build_object(
+    'rule', 'decided_by_a_person', 'former_origin_tag', before.origin_tag,
+    'former_origin_source_id', before.origin_source_id
+),
+decided_by = 'manual',
+decided_at = statement_timestamp(),
+resolution_status = 'resolved_manual'
+""")
+
+
+def _decide_origin(deciding: Deciding, changes: sql.SQL) -> Collection[uuid.UUID]:
+    take_writer_lock()
+    lead_id = deciding.case.subject_key
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select person_key, cause_digest from ops.origin_conflict_causes where subject_key = %s", [lead_id]
+        )
+        found = cursor.fetchone()
+    if found is None or found[0] != deciding.case.person_key:
+        raise Unacceptable(_("The lead no longer contradicts the origin of its person."))
+    person_key, digest = found
+    statement(
+        "review_origin",
+        {
+            "lead_id": lead_id,
+            "person_key": person_key,
+            "digest": digest,
+            "run_id": deciding.run_id,
+            "actor": deciding.actor,
+            "reason": deciding.reason,
+        },
+        changes=changes.format(),
+    )
+    return ()
+
+
+def _key(case: ReviewCase) -> uuid.UUID:
+    assert case.person_key is not None, "the view of the causes names a person"
+    return case.person_key
+
+
+def _person_of(case: ReviewCase, target: Mapping[str, Any]) -> Collection[uuid.UUID]:
+    return [_key(case)]
+
+
+ORIGIN_CHOICES = (
+    Choice(
+        code="keep_origin",
+        label=gettext_lazy("Keep the origin"),
+        help=gettext_lazy("The origin stays as it was decided. The lead raises it again only if something changes."),
+        apply=lambda deciding: _decide_origin(deciding, _KEEP),
+        persons=_person_of,
+    ),
+    Choice(
+        code="accept_lead",
+        label=gettext_lazy("The lead is the origin"),
+        help=gettext_lazy("The person came with this lead. No job changes that."),
+        apply=lambda deciding: _decide_origin(deciding, _ACCEPT),
+        persons=_person_of,
+    ),
+)
+
+
+def _origin_of(case: ReviewCase) -> Origin | None:
+    """Return the origin of the person of a case; read once for a page."""
+    if not hasattr(case, "origin"):
+        case.origin = (  # type: ignore[attr-defined]
+            Origin.objects.filter(person=_key(case)).select_related("person").first()
+        )
+    found: Origin | None = case.origin  # type: ignore[attr-defined]
+    return found
+
+
+def _why_contested(case: ReviewCase) -> str:
+    origin = _origin_of(case)
+    if origin is None:
+        return _("The lead no longer contradicts the origin of its person.")
+    values = {"lead": case.subject_key, "origin": origin.get_origin_tag_display(), "record": origin.origin_source_id}
+    if origin.decided_by == "manual":
+        return _("A person decided that the origin is %(origin)s %(record)s; lead %(lead)s says otherwise.") % values
+    values["status"] = origin.get_resolution_status_display()
+    return (
+        _("The origin, %(origin)s %(record)s, is held as “%(status)s”; lead %(lead)s says otherwise.") % values
+    )  # fmt: skip
+
+
+def _origin_evidence(case: ReviewCase) -> Iterable[Section]:
+    from identity.admin.persons import origin_history  # screens; they need all apps
+    from recovery.admin.parts import source_section, tries_section
+
+    yield source_section(case.subject_key)
+    yield origin_history(OriginChange.objects.filter(person=_key(case)))
+    yield _records(_key(case))
+    yield tries_section(case.subject_key)
+
+
+def _records(person_key: uuid.UUID) -> Section:
+    links = Link.objects.filter(person=person_key).exclude(source_table=SourceTable.DRIVERS)
+    columns = {
+        _("Record"): lambda link: link_to(link),
+        _("Date"): lambda link: link.snapshot_date,
+        _("Linked"): lambda link: link.linked_at,
+    }
+    return Section.of(_("Records of the person"), columns, links.order_by("snapshot_date", "id"))
+
+
+def _origin_candidates(case: ReviewCase) -> Sequence[Candidate]:
+    origin = _origin_of(case)
+    link = Link.objects.filter(source_table=SourceTable.CABINET, source_pk=case.subject_key).first()
+    if origin is None or link is None:
+        return ()
+    kept, of_lead = lima_time(origin.origin_created_at), lima_time(link.snapshot_date)
+    days = (link.snapshot_date - origin.origin_created_at).days
+    if days > 0:
+        order = _("The lead came after it (days: %(days)s).") % {"days": days}
+    elif days < 0:
+        order = _("The lead came before it (days: %(days)s).") % {"days": -days}
+    else:
+        order = _("The lead came on the same day.")
+    decided = _("Decided on %(date)s.") % {"date": lima_time(origin.decided_at)}
+    return [
+        Candidate(
+            title=_("%(origin)s %(record)s, as it is now")
+            % {"origin": origin.get_origin_tag_display(), "record": origin.origin_source_id},
+            sentence=f"{decided} {order}",
+            facts={_("Date"): (of_lead, kept), _("Confidence"): ("", origin.origin_confidence)},
+            choice="keep_origin",
+        ),
+        Candidate(
+            title=_("Cabinet lead %(lead)s") % {"lead": case.subject_key},
+            sentence=_("It is linked to the person; a cabinet lead comes before any other origin."),
+            facts={_("Date"): (kept, of_lead), _("Rule of the link"): ("", link.match_rule)},
+            choice="accept_lead",
+        ),
+    ]
+
+
+ORIGIN = Kind(
+    code=CaseKind.ORIGIN,
+    causes="ops.origin_conflict_causes",
+    choices=lambda case: ORIGIN_CHOICES,
+    title=lambda case: str(Person.objects.filter(pk=_key(case)).first() or case.subject_key),
+    why=_why_contested,
+    evidence=_origin_evidence,
+    candidates=_origin_candidates,
+    causes_in_words={"manual_origin_conflict": gettext_lazy("A lead contradicts an origin that a person decided")},
+)
+kinds.register(ORIGIN)
+
+
+# --- records that no rule can link ------------------------------------------------------------------------
+
+
+def _record_of(case: ReviewCase) -> Unmatched | None:
+    """Return the open record of a case; read once for a page."""
+    if not hasattr(case, "unmatched"):
+        table, key = case.subject_key.split(":", 1)
+        case.unmatched = (  # type: ignore[attr-defined]
+            Unmatched.objects.filter(source_table=table, source_pk=key).first()
+        )
+    found: Unmatched | None = case.unmatched  # type: ignore[attr-defined]
+    return found
+
+
+UNMATCHED_CAUSES = {
+    **dict(ReasonCode.choices),
+    "GIVEN_UP": gettext_lazy("Tried too often"),
+}
+
+
+def _why_unmatched(case: ReviewCase) -> str:
+    record = _record_of(case)
+    if record is None:
+        return kinds.cause_label(case)
+    if case.raised_by == "GIVEN_UP":
+        return _("It was tried too often: %(why)s.") % {"why": record.get_reason_code_display()}
+    return _("No rule can link it: %(why)s.") % {"why": record.get_reason_code_display()}
+
+
+def _unmatched_title(case: ReviewCase) -> str:
+    record = _record_of(case)
+    return str(record) if record is not None else case.subject_key
+
+
+def _unmatched_evidence(case: ReviewCase) -> Iterable[Section]:
+    from identity.admin.comparing import comparison
+    from recovery.admin.parts import source_section, tries_section
+
+    record = _record_of(case)
+    if record is not None:
+        yield comparison(record)
+    if case.subject_key.startswith(f"{SourceTable.CABINET}:"):
+        lead_id = case.subject_key.split(":", 1)[1]
+        yield source_section(lead_id)
+        yield tries_section(lead_id)
+
+
+UNMATCHED = Kind(
+    code=CaseKind.UNMATCHED,
+    causes="ops.unmatched_causes",
+    choices=lambda case: (),
+    title=_unmatched_title,
+    why=_why_unmatched,
+    evidence=_unmatched_evidence,
+    causes_in_words=UNMATCHED_CAUSES,
+    narrowed_by="""
+        (source_table, source_pk) in (
+            select split_part(wanted, ':', 1), substr(wanted, strpos(wanted, ':') + 1)
+            from unnest({keys}) as keys (wanted)
+        )
+    """,
+)
+kinds.register(UNMATCHED)
