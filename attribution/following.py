@@ -8,7 +8,6 @@ what a decision costs does not depend on how many persons there are.
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,9 +20,10 @@ from psycopg2 import sql
 from attribution.collection import take_derivers_lock
 from attribution.jobs import ledger_parameters, take_ledger_lock
 from ct4site import sqlfiles
-from ct4site.jobs import counted, merge_counts
+from ct4site.jobs import counted
 
 Rows = Mapping[str, str]
+LAST = 2**62  # row of a plan: all of it
 
 _OF_PERSONS = "person_key = any(%(persons)s::uuid[])"
 _OF_DRIVERS = "driver_id = any(%(drivers)s::text[])"
@@ -87,7 +87,7 @@ _DELETE = re.compile(r"\b(delete from (\S+)(?: as \w+\s+where\b)?)")
 _MADE = re.compile(r"\bcreate temp table (\w+)")
 
 
-def follow(*, persons: Sequence[UUID], run_id: int | None, actor: str) -> dict[str, Any]:
+def follow(*, persons: Sequence[UUID], run_id: int | None, actor: str) -> None:
     """Bring all that attribution derives up to date for some persons, as the batch jobs would (domain.md 6, 12).
 
     Takes all persons whose links, events or ledger rows the decision changed, those they left included; whose stored
@@ -95,24 +95,32 @@ def follow(*, persons: Sequence[UUID], run_id: int | None, actor: str) -> dict[s
     scouts, trips and milestones, items and statements of settlement, claims. Changes of ledger and claims are audited
     as of the run, if there is one, and the actor. Must run inside a transaction, after the decision's own rows are
     written; until it ends other decisions and the refresh of collection wait. One call for all persons of a transaction:
-    each keeps the locks of its temporary tables until the end. Returns the counts of the batch jobs.
+    each keeps the locks of its temporary tables until the end.
     """
     take_ledger_lock()
     take_derivers_lock()
-    keys = concerned(persons)
-    whose = {"run_id": run_id, "actor": actor}
-    counts: dict[str, Any] = {}
-    merge_counts(counts, _decided("ledger_plan", "ledger_apply", keys | ledger_parameters(), whose))
-    for name, parameters, rows in (
-        ("collection_1_payments", {}, {**ROWS, **_ROWS_OF_PAYMENTS}),
-        ("collection_3_scouts", {}, ROWS),
-        ("collection_2_trips", {"park": settings.PARK_ID_OBJETIVO}, ROWS),
-        ("settlement_items", {}, ROWS),
-        ("settlement_statements", {}, ROWS),
+    parameters = {
+        **concerned(persons), **ledger_parameters(), "park": settings.PARK_ID_OBJETIVO,
+        "first": 0, "last": LAST, "run_id": run_id, "actor": actor,
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_statements(), parameters)
+
+
+@functools.cache
+def _statements() -> sql.Composed:
+    """All statements of one following, in the order of the batch jobs: one question to the database, not forty."""
+    parts = [*_decided("ledger_plan", "ledger_apply")]
+    for name, rows in (
+        ("collection_1_payments", {**ROWS, **_ROWS_OF_PAYMENTS}),
+        ("collection_3_scouts", ROWS),
+        ("collection_2_trips", ROWS),
+        ("settlement_items", ROWS),
+        ("settlement_statements", ROWS),
     ):
-        merge_counts(counts, _derived(name, keys | parameters, rows))
-    merge_counts(counts, _decided("collection_4_claims_plan", "collection_4_claims_apply", keys, whose))
-    return counts
+        parts += _derived(name, rows)
+    parts += _decided("collection_4_claims_plan", "collection_4_claims_apply")
+    return sql.SQL(";\n").join(parts)
 
 
 def concerned(persons: Sequence[UUID]) -> dict[str, list[Any]]:
@@ -154,25 +162,20 @@ def _views() -> dict[str, str]:
     return {file.name: file.body.translate(doubled) for file in sqlfiles.read() if file.kind == "view"}
 
 
-def _derived(name: str, parameters: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
-    """Run a derivation over fewer rows, leave no table behind, return its counts."""
-    text = sqlfiles.load(name)
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SQL(narrowed(text, rows)).format(), parameters)
-        counts: dict[str, Any] = json.loads(cursor.fetchone()[0])
-        made = sql.SQL(", ").join(sql.Identifier("pg_temp", table) for table in _MADE.findall(text))
-        cursor.execute(sql.SQL("drop table {}").format(made))
-    return counts
+def _derived(name: str, rows: Rows) -> list[sql.Composable]:
+    """Return a derivation over fewer rows, which leaves no table behind."""
+    text = sqlfiles.load(name).rstrip().rstrip(";")
+    made = sql.SQL(", ").join(sql.Identifier("pg_temp", table) for table in _MADE.findall(text))
+    return [sql.SQL(narrowed(text, rows)).format(), sql.SQL("drop table {}").format(made)]
 
 
-def _decided(name: str, applied: str, parameters: Mapping[str, Any], whose: Mapping[str, Any]) -> dict[str, Any]:
-    """Plan over fewer rows and apply the plan at once; return the counts of what was written."""
+def _decided(name: str, applied: str) -> list[sql.Composable]:
+    """Return a plan over fewer rows and what applies all of it."""
     plan = sql.Identifier("pg_temp", name)
-    with connection.cursor() as cursor:
-        text = sql.SQL(narrowed(sqlfiles.load(name)))
-        cursor.execute(text.format(plan=plan, limited=sql.SQL("offset 0")), parameters)
-        last = cursor.rowcount
-        cursor.execute(sql.SQL("analyze {}").format(plan))
-        counts = counted(applied, {"first": 0, "last": last, **whose}, plan=plan)
-        cursor.execute(sql.SQL("drop table {}").format(plan))
-    return counts
+    planned, apply = (sqlfiles.load(file).rstrip().rstrip(";") for file in (name, applied))
+    return [
+        sql.SQL(narrowed(planned)).format(plan=plan, limited=sql.SQL("offset 0")),
+        sql.SQL("analyze {}").format(plan),
+        sql.SQL(apply).format(plan=plan),
+        sql.SQL("drop table {}").format(plan),
+    ]

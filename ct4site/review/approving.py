@@ -90,8 +90,11 @@ def answer(*, proposal_id: int, approver: User, approve: bool, text: str = "") -
         if approve and not _is_as_proposed(proposal):
             status = ProposalStatus.OUTDATED
         _close(proposal, status, approver, text)
-        if status == ProposalStatus.APPROVED:
+        if status == ProposalStatus.APPROVED and proposal.deed != Deed.DECIDE_MANY:
             _carry_out(proposal)
+    if status == ProposalStatus.APPROVED and proposal.deed == Deed.DECIDE_MANY:
+        # Each in a transaction of its own: many decisions in one would hold too many locks.
+        _decide_many(proposal)
     return proposal
 
 
@@ -169,10 +172,12 @@ def _decide(proposal: Proposal) -> Decision | Outcome:
 def _carry_out(proposal: Proposal) -> None:
     if proposal.deed == Deed.ROLL_BACK:
         start_roll_back(run_id=proposal.request["run"], actor=proposal.proposed_by.get_username(), queue=True)
-    elif proposal.deed == Deed.DECIDE_MANY:
-        chosen = [(case_id, version) for case_id, version in proposal.request["cases"]]
-        many.decide_many(chosen=chosen, wish=_wish(proposal), actor=proposal.proposed_by, proposal=proposal)
-        # Those that had changed since are free again.
-        ReviewCase.objects.filter(pk__in=_cases(proposal), is_frozen=True).update(is_frozen=False)
     else:
         _decide(proposal)
+
+
+def _decide_many(proposal: Proposal) -> None:
+    chosen = [(case_id, version) for case_id, version in proposal.request["cases"]]
+    many.decide_many(chosen=chosen, wish=_wish(proposal), actor=proposal.proposed_by, proposal=proposal)
+    # Those that had changed since are free again.
+    ReviewCase.objects.filter(pk__in=_cases(proposal), is_frozen=True).update(is_frozen=False)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from psycopg2 import sql
 
 from ct4site.jobs import RunContext, counted, job
-from ct4site.models import CaseKind, CaseStatus, JobType, ReviewCase
+from ct4site.models import CaseKind, CaseStatus, Deed, JobType, Proposal, ProposalStatus, ReviewCase
 from ct4site.review import kinds
 
 COUNTS = ("causes", "opened", "changed", "closed")
@@ -30,7 +30,17 @@ def refresh_cases(context: RunContext) -> None:
     context.progress("plan", 0)
     with context.transaction():
         context.count(dict.fromkeys((*COUNTS, "audit"), 0))
+        _free_forgotten()
         context.count(refresh())
+
+
+def _free_forgotten() -> None:
+    """Free cases that wait for nobody: an approval of many that died half way leaves the rest frozen."""
+    waiting = Proposal.objects.filter(status=ProposalStatus.WAITING)
+    wanted = set(waiting.filter(case__isnull=False).values_list("case_id", flat=True))
+    for asked in waiting.filter(deed=Deed.DECIDE_MANY).values_list("request", flat=True):
+        wanted |= {case_id for case_id, _version in asked["cases"]}
+    ReviewCase.objects.filter(is_frozen=True).exclude(pk__in=wanted).update(is_frozen=False)
 
 
 def refresh(kind: str | None = None, keys: list[str] | None = None) -> dict[str, Any]:

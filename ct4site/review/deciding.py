@@ -69,11 +69,12 @@ class Outcome:
 # The rows as they were, and what is done to them; keys of rows that are made now are not known before.
 _DONE = """
 select
-    count(*),
+    coalesce(sum(told.entries), 0),
     coalesce(md5(string_agg(concat_ws('|', told.action, told.subject_table, told.before::text), chr(10) order by
         told.action collate "C", told.subject_table collate "C", told.before::text collate "C")), '')
 from (
-    select distinct on (entries.subject_table, entries.subject_key) entries.*
+    select distinct on (entries.subject_table, entries.subject_key)
+        entries.*, count(*) over (partition by entries.subject_table, entries.subject_key) as entries
     from ops.audit_log as entries
     where entries.id > %(since)s and entries.run_id = %(run)s
     order by entries.subject_table, entries.subject_key, entries.id
@@ -103,16 +104,14 @@ def measured(
         touched = sorted(set(known) | set(work(run)))
         if declared:
             declared.follow(persons=touched, run_id=run.pk, actor=actor)
-        cursor.execute("select count(*) from ops.audit_log where id > %s and run_id = %s", [since, run.pk])
-        audit = cursor.fetchone()[0]
         cursor.execute(_DONE, {"since": since, "run": run.pk})
-        _rows, done = cursor.fetchone()
+        audit, done = cursor.fetchone()
     consequences = declared.difference(before, declared.snapshot(touched)) if declared else {}
-    Run.objects.filter(pk=run.pk).update(stats={"audit": audit})
+    Run.objects.filter(pk=run.pk).update(stats={"audit": int(audit)})
     text = json.dumps([bound_to, consequences, done], sort_keys=True, default=str)
     return Outcome(
         consequences=consequences,
-        audit=audit,
+        audit=int(audit),
         digest=hashlib.sha256(text.encode()).hexdigest(),
         run=run,
         needs_approval=bool(declared and declared.needs_approval(consequences)),

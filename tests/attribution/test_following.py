@@ -74,8 +74,8 @@ def assert_refresh_finds_nothing() -> None:
     assert derived() == followed
 
 
-def follow_for(*persons: UUID) -> dict[str, Any]:
-    return follow(persons=persons, run_id=None, actor="ana")
+def follow_for(*persons: UUID) -> None:
+    follow(persons=persons, run_id=None, actor="ana")
 
 
 # --- decisions, as operations on single cases write them ----------------------------------------------
