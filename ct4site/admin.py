@@ -125,6 +125,8 @@ ACTIONS = {
     "move_link": gettext_lazy("Moved to another person"),
     "leave_person": gettext_lazy("Records moved away"),
     "detach_driver": gettext_lazy("Driver detached"),
+    "refuse_match": gettext_lazy("Never this one"),
+    "set_aside": gettext_lazy("Set aside for good"),
     "remove_origin": gettext_lazy("Origin removed"),
     "load_person": gettext_lazy("Person of the predecessor loaded"),
     "load_link": gettext_lazy("Link of the predecessor loaded"),

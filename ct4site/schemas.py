@@ -24,6 +24,7 @@ TABLES: dict[str, str] = {
     "identity_registry": "canon",
     "identity_links": "canon",
     "identity_unmatched": "canon",
+    "identity_refusals": "canon",
     "identity_origin": "canon",
     "identity_origin_history": "canon",
     "manual_leads": "canon",

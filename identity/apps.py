@@ -16,6 +16,7 @@ class IdentityConfig(AppConfig):
 
         audit.register("canon", "identity_links", key="id", key_type="int4", undo_order=10)
         audit.register("canon", "identity_unmatched", key="id", key_type="int4", undo_order=20, derived=("is_stale",))
+        audit.register("canon", "identity_refusals", key="refusal_key", key_type="text", undo_order=25)
         audit.register("canon", "identity_origin", key="person_key", key_type="uuid", undo_order=30)
         audit.register("canon", "identity_registry", key="person_key", key_type="uuid", undo_order=40)
         audit.register("canon", "manual_leads", key="id", key_type="int4", undo_order=50)

@@ -273,6 +273,7 @@ def decide_candidates() -> None:
             ) on commit drop
             """
         )
+    statement("identity_2_refused", {})
     statement("identity_2_keys", parameters)
     statement("identity_3_names", parameters)
     with connection.cursor() as cursor:
@@ -307,15 +308,18 @@ def _changes(name: str, parameters: Mapping[str, Any]) -> int:
 
 
 def apply_decisions(
-    plan: sql.Composable, first: int, last: int, *, run_id: int, actor: str, reason: str = ""
+    plan: sql.Composable, first: int, last: int, *, run_id: int, actor: str, reason: str = "", by_hand: bool = False
 ) -> dict[str, Any]:
     """Write what rows ``first < seq <= last`` of a plan decide about lead records; see sql/jobs/identity_apply.sql.
 
     Takes the plan (a table, or a query in parentheses, with the columns of sql/jobs/identity_9_plan.sql), and the run
-    and actor to put it down to, with the ``reason`` a person gave. Returns the counts of what was written, with those
-    of each feed under ``sources``. Must run inside a transaction that holds the writers' lock.
+    and actor to put it down to, with the ``reason`` a person gave. What somebody holds right now is left out, unless it
+    is decided ``by_hand``. Returns the counts of what was written, with those of each feed under ``sources``. Must run
+    inside a transaction that holds the writers' lock.
     """
-    parameters = {"first": first, "last": last, "run_id": run_id, "actor": actor, "reason": reason}
+    parameters = {
+        "first": first, "last": last, "run_id": run_id, "actor": actor, "reason": reason, "by_hand": by_hand,
+    }  # fmt: skip
     return counted("identity_apply", parameters, plan=plan)
 
 

@@ -83,6 +83,7 @@ REASONS = {
     "unknown_person": ("person_key", _("this person is neither in the file of persons nor in the database")),
     "taken": ("source_pk", _("the record %(record)s is already linked to another person: %(other)s")),
     "set_aside": ("source_pk", _("a person decided to ignore this record")),
+    "refused": ("source_pk", _("a person decided that the record %(record)s is not this person")),
 }
 
 

@@ -58,9 +58,11 @@ def link_record(
         statement("review_link_person", keys | told)
     statement("identity_8_origins", {})
     statement("review_link_plan", keys | told)
-    counts = apply_decisions(sql.SQL("linking"), 0, 1, **told)
+    counts = apply_decisions(sql.SQL("linking"), 0, 1, by_hand=True, **told)
     if counts["skipped_changed_since_plan"]:
+        _refuse_refused({person_key}, source_table, source_pk, driver_id)
         raise Unacceptable(_("Somebody else changed this record just now. Look at it again."))
+    _refuse_refused({person_key})
     _announce({person_key}, run_id, actor)
     return {person_key}
 
@@ -89,6 +91,7 @@ def move_record(
         scope = f"({scope} or (links.person_key = %(former)s::uuid and links.source_table = 'drivers'))"
     told: dict[str, Any] = {"run_id": run_id, "actor": actor, "reason": reason}
     _move(scope, {"link_id": facts["record"]["link_id"], "former": former, "person_key": person_key} | told)
+    _refuse_refused({person_key})
     persons = [former, person_key]
     statement("review_origins_of", {"persons": persons})
     statement("identity_8_origins", {})
@@ -113,6 +116,7 @@ def move_driver(
     _refuse_crowd(facts, 1)
     told: dict[str, Any] = {"run_id": run_id, "actor": actor, "reason": reason}
     _move("links.id = %(link_id)s", {"link_id": facts["driver"]["link_id"], "person_key": person_key} | told)
+    _refuse_refused({person_key})
     _announce({person_key}, run_id, actor)
     return {former, person_key}
 
@@ -127,6 +131,37 @@ def detach_driver(*, driver_id: str, run_id: int, actor: str, reason: str) -> se
         "review_detach_driver", {"driver_id": driver_id, "run_id": run_id, "actor": actor, "reason": reason}
     )  # fmt: skip
     return {uuid.UUID(facts["driver"]["person_key"])}
+
+
+def refuse(
+    *, source_table: str, source_pk: str, driver_id: str | None = None, person_key: uuid.UUID | None = None,
+    run_id: int, actor: str, reason: str,
+) -> set[uuid.UUID]:  # fmt: skip
+    """Say that a lead record is never this driver, or never this person (exactly one is given); reliability F30.
+
+    Every job respects it for ever: who is left may be linked. A refused driver refuses its person too. Returns nobody:
+    no link changes.
+    """
+    take_writer_lock()
+    facts = _facts(source_table, source_pk, person_key, driver_id)
+    other = str(person_key) if person_key else (facts["driver"] or {}).get("person_key")
+    if facts["record"] is not None and facts["record"]["person_key"] == other:
+        raise Unacceptable(_("This record is linked to that person. Move it to the right one instead."))
+    keys = {"source_table": source_table, "source_pk": source_pk, "driver_id": driver_id, "person_key": person_key}
+    told = counted("review_refuse", keys | {"run_id": run_id, "actor": actor, "reason": reason})
+    if not told["refused"]:
+        raise Unacceptable(_("That was refused already."))
+    return set()
+
+
+def set_aside(*, source_table: str, source_pk: str, run_id: int, actor: str, reason: str) -> set[uuid.UUID]:
+    """Set an open unmatched record aside for good (status IGNORED): no job tries it again. Returns nobody."""
+    take_writer_lock()
+    keys = {"source_table": source_table, "source_pk": source_pk}
+    told = counted("review_set_aside", keys | {"run_id": run_id, "actor": actor, "reason": reason})
+    if not told["set_aside"]:
+        raise Unacceptable(_("This record is not among the open ones any more."))
+    return set()
 
 
 # --- what cannot be ---------------------------------------------------------------------------------
@@ -162,6 +197,33 @@ def _refuse_crowd(facts: dict[str, Any], more: int) -> None:
             _("A person may have %(limit)d records; this one has %(records)d. Look at them first.")
             % {"limit": limit, "records": facts["person"]["records"]}
         )
+
+
+_REFUSED = """
+select exists (
+    select 1
+    from canon.refused_matches as refusals
+    inner join canon.identity_links as links
+        on links.source_table = refusals.source_table and links.source_pk = refusals.source_pk
+    where links.person_key = any(%(persons)s) and refusals.person_key = links.person_key
+) or exists (
+    select 1
+    from canon.refused_matches as refusals
+    where refusals.source_table = %(source_table)s and refusals.source_pk = %(source_pk)s
+        and (refusals.person_key = any(%(persons)s) or refusals.driver_id = %(driver_id)s)
+)
+"""
+
+
+def _refuse_refused(
+    persons: set[uuid.UUID], source_table: str | None = None, source_pk: str | None = None, driver_id: str | None = None
+) -> None:
+    """Raise when persons hold a record now, or would get the given one, that somebody said is not them."""
+    keys = {"persons": sorted(persons), "source_table": source_table, "source_pk": source_pk, "driver_id": driver_id}
+    with connection.cursor() as cursor:
+        cursor.execute(_REFUSED, keys)
+        if cursor.fetchone()[0]:
+            raise Unacceptable(_("Somebody decided that the record is not this person. Take that decision back first."))
 
 
 # --- writing ----------------------------------------------------------------------------------------

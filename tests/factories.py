@@ -433,6 +433,8 @@ facts as (
     )
     from canon.identity_unmatched
     union all
+    select concat_ws('|', 'refusal', source_table, source_pk, driver_id, person_key) from canon.identity_refusals
+    union all
     select concat_ws(
         '|', 'origin', labels.label, origins.origin_tag, origins.origin_source_id, origins.origin_confidence,
         extract(epoch from origins.origin_created_at), origins.resolution_status, origins.decided_by

@@ -255,6 +255,50 @@ class Unmatched(models.Model):
         return f"{self.get_source_table_display()} {self.source_pk}"
 
 
+class Refusal(models.Model):
+    """Never this one: what a person said a lead record is not, a driver or a person (promise P7, reliability F30).
+
+    Every job respects it for ever. The key is made of what it says, so that nothing can be refused twice.
+    """
+
+    refusal_key = models.TextField(primary_key=True)
+    source_table = models.TextField(_("source"), choices=SourceTable.choices)
+    source_pk = models.TextField(_("source record"))
+    driver_id = models.TextField(_("driver"), null=True, blank=True)
+    person = models.ForeignKey(
+        Person, models.DO_NOTHING, db_column="person_key", db_constraint=False, db_index=False, null=True, blank=True,
+        verbose_name=_("person"), related_name="+",
+    )  # fmt: skip
+    reason = models.TextField(_("reason"), default="", db_default="")
+    refused_by = models.TextField(_("who"))
+    refused_at = models.DateTimeField(_("when"), db_default=Now())
+    run = models.ForeignKey(
+        Run, models.DO_NOTHING, null=True, blank=True, db_constraint=False, verbose_name=_("run"), related_name="+"
+    )
+
+    class Meta:
+        db_table = "identity_refusals"
+        ordering = ["-refused_at", "refusal_key"]
+        verbose_name = _("refusal")
+        verbose_name_plural = _("refusals")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(driver_id__isnull=False, person__isnull=True)
+                | Q(driver_id__isnull=True, person__isnull=False),
+                name="refusal_is_of_a_driver_or_of_a_person",
+            ),
+            models.CheckConstraint(condition=Q(source_table__in=LEAD_TABLES), name="refusal_is_of_a_lead_record"),
+        ]
+        indexes = [
+            models.Index(fields=["source_table", "source_pk"], name="refusal_by_record"),
+            models.Index(fields=["driver_id"], name="refusal_by_driver", condition=Q(driver_id__isnull=False)),
+            models.Index(fields=["person"], name="refusal_by_person", condition=Q(person__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_source_table_display()} {self.source_pk}"
+
+
 class Origin(models.Model):
     """The one way a person came in (domain.md 3.5, rules ``origin_rules_v1``)."""
 

@@ -80,6 +80,7 @@ OUTCOMES = {
         _("Another driver's"), _("The record names another driver, or its other key leads to one."), "bad",
     ),
     "set_aside": Outcome(_("Set aside"), _("A person decided to leave this record out."), "plain"),
+    "refused": Outcome(_("Refused"), _("A person said that this record is somebody else."), "plain"),
     "person_only": Outcome(
         _("Person only"),
         _("It only carries the person's key, and nothing shows that it was matched without this driver."),

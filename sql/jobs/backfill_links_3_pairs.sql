@@ -1,6 +1,6 @@
 -- Who holds a key beside a row, whether the two can be one human, and which rows are one (Q76, Q79, domain.md 5.3).
 -- Names contradict as everywhere; one phone with two licences is one human only under one
--- name. A key whose holders contradict each other founds nobody. Fills pairs, contested, known and clusters.
+-- name. A key whose holders contradict each other founds nobody; whom a person refused contradicts. Fills pairs, contested, known and clusters.
 
 create temp table pairs on commit drop as
 select
@@ -16,7 +16,11 @@ select
     or (
         mine.kind = 'phone' and mine.license <> theirs.license
         and not canon.may_be_one_human(mine.tokens, mine.license, theirs.tokens, theirs.license)
-    ) is true as contradicts
+    ) is true
+    or exists (
+        select 1 from refused_persons
+        where refused_persons.n = mine.n and refused_persons.person_key = theirs.person_key
+    ) as contradicts
 from crowds
 inner join holders as mine on mine.kind = crowds.kind and mine.key = crowds.key and mine.n is not null
 inner join holders as theirs -- n : n, at most the limits each

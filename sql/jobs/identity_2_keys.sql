@@ -2,26 +2,30 @@
 -- Also direct links of migrations (Q9). Fills results(n, rule, outcome, ...).
 
 create temp table candidate_keys on commit drop as
-select n, 'R1_PHONE_EXACT' as rule, phone_norm as key, phone_is_weak as is_weak, tokens
+select n, 'R1_PHONE_EXACT' as rule, phone_norm as key, phone_is_weak as is_weak, tokens, 0::bigint as refusing
 from numbered where phone_norm is not null and snapshot_at is not null
 union all
-select n, 'R2_LICENSE_EXACT', license_norm, not license_is_clean, tokens
+select n, 'R2_LICENSE_EXACT', license_norm, not license_is_clean, tokens, 0
 from numbered where license_norm is not null and snapshot_at is not null;
-analyze candidate_keys (n, rule, key);
+-- A key of a record that refuses somebody is looked at for that record alone.
+update candidate_keys set refusing = n where n in (select refused.n from refused);
+analyze candidate_keys (n, rule, key, refusing);
 
 -- Drivers of each key: the objective park first, other parks only when it has none.
 create temp table key_drivers on commit drop as
 with keys as (
-    select rule, key from candidate_keys group by rule, key
+    select rule, key, refusing from candidate_keys group by rule, key, refusing
 ),
 
 found as (
-    select keys.rule, keys.key, drivers.driver_id, drivers.park_id is not distinct from %(park)s as in_park
+    select
+        keys.rule, keys.key, keys.refusing, drivers.driver_id,
+        drivers.park_id is not distinct from %(park)s as in_park
     from keys
     inner join canon.drivers_index as drivers on drivers.phone_norm = keys.key -- 1 key : n drivers
     where keys.rule = 'R1_PHONE_EXACT' and drivers.vanished_at is null
     union all
-    select keys.rule, keys.key, drivers.driver_id, drivers.park_id is not distinct from %(park)s
+    select keys.rule, keys.key, keys.refusing, drivers.driver_id, drivers.park_id is not distinct from %(park)s
     from keys
     inner join canon.drivers_index as drivers on drivers.license_norm = keys.key -- 1 key : n drivers
     where keys.rule = 'R2_LICENSE_EXACT' and drivers.vanished_at is null
@@ -30,6 +34,7 @@ found as (
 select
     rule,
     key,
+    refusing,
     count(*) as drivers,
     bool_or(in_park) as in_park,
     case when bool_or(in_park) then count(*) filter (where in_park) else count(*) end as scope_drivers,
@@ -38,7 +43,11 @@ select
         else min(driver_id collate "C")
     end as driver_id
 from found
-group by rule, key;
+where refusing = 0
+    or not exists (
+        select 1 from refused where refused.n = found.refusing and refused.driver_id = found.driver_id
+    )
+group by rule, key, refusing;
 
 -- Keys that leads give under more than K different names: nobody's in particular.
 create temp table crowded_keys on commit drop as
@@ -104,7 +113,8 @@ select
     null,
     key_drivers.scope_drivers
 from candidate_keys as keys
-left join key_drivers on key_drivers.rule = keys.rule and key_drivers.key = keys.key
+left join key_drivers
+    on key_drivers.rule = keys.rule and key_drivers.key = keys.key and key_drivers.refusing = keys.refusing
 left join crowded_keys on crowded_keys.rule = keys.rule and crowded_keys.key = keys.key
 left join canon.drivers_index as drivers
     on drivers.driver_id = key_drivers.driver_id and key_drivers.scope_drivers = 1;
@@ -119,5 +129,9 @@ select
     drivers.driver_id,
     numbered.driver_id
 from numbered
-left join canon.drivers_index as drivers on drivers.driver_id = numbered.driver_id and drivers.vanished_at is null
+left join canon.drivers_index as drivers
+    on drivers.driver_id = numbered.driver_id and drivers.vanished_at is null
+        and not exists (
+            select 1 from refused where refused.n = numbered.n and refused.driver_id = numbered.driver_id
+        )
 where numbered.driver_id is not null and numbered.snapshot_at is not null

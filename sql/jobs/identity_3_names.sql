@@ -122,6 +122,7 @@ select
         else canon.name_similarity(lead_tokens, tokens)
     end as similarity
 from pairs;
+delete from name_pairs using refused where refused.n = name_pairs.n and refused.driver_id = name_pairs.driver_id;
 analyze name_pairs;
 
 -- Which rule speaks for a lead: R3 (or R4) when a driver of the block was hired in time, else R3b.
@@ -153,6 +154,15 @@ select
 from block_leads as leads
 left join blocks on blocks.kind = leads.kind and blocks.block = leads.block
 left join in_time on in_time.n = leads.n and in_time.kind = leads.kind;
+update block_rules as rules
+set drivers = nullif(rules.drivers - gone.drivers, 0)
+from (
+    select refused.n, drivers.kind, drivers.block, count(*) as drivers
+    from refused
+    inner join block_drivers as drivers on drivers.driver_id = refused.driver_id -- 1 : 0..2
+    group by refused.n, drivers.kind, drivers.block
+) as gone
+where gone.n = rules.n and gone.kind = rules.kind and gone.block = rules.block;
 analyze block_rules;
 
 insert into results (n, rule, outcome, score, confidence, driver_id, key, similarity, second_similarity, scope_drivers)
@@ -211,3 +221,4 @@ inner join block_drivers as drivers on drivers.kind = rules.kind and drivers.blo
 where %(r3c_enabled)s and rules.kind = 'plate' and rules.drivers = 1
     and least(cardinality(leads.tokens), cardinality(drivers.tokens)) >= 2
     and (leads.tokens <@ drivers.tokens or drivers.tokens <@ leads.tokens)
+    and not exists (select 1 from refused where refused.n = rules.n and refused.driver_id = drivers.driver_id)

@@ -120,6 +120,14 @@ set person_key = resolved.person_key, is_new = false, is_ambiguous = resolved.pe
 from resolved
 where resolved.driver_id = drivers.driver_id;
 
+-- Nobody becomes the person of a record that refuses him.
+update match_drivers as drivers
+set person_key = gen_random_uuid(), is_new = true, is_ambiguous = false
+from canon.identity_refusals as refusals
+inner join canon.identity_links as links -- 1 : 0..1
+    on links.source_table = refusals.source_table and links.source_pk = refusals.source_pk
+where refusals.driver_id = drivers.driver_id and links.person_key = drivers.person_key and not drivers.is_linked;
+
 create temp table driver_edges on commit drop as
 with newcomers as (
     select * from match_drivers where is_new and may_found_person

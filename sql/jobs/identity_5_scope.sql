@@ -2,7 +2,9 @@
 create temp table scope_persons on commit drop as
 select several.n, several.rule, known.person_key
 from results as several
-inner join key_drivers on key_drivers.rule = several.rule and key_drivers.key = several.key
+inner join key_drivers
+    on key_drivers.rule = several.rule and key_drivers.key = several.key
+        and key_drivers.refusing = coalesce((select refused.n from refused where refused.n = several.n limit 1), 0)
 inner join canon.drivers_index as scope
     on ((several.rule = 'R1_PHONE_EXACT' and scope.phone_norm = several.key)
             or (several.rule = 'R2_LICENSE_EXACT' and scope.license_norm = several.key))

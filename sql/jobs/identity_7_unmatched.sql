@@ -10,31 +10,41 @@ analyze unlinked;
 -- The first three drivers of every key that has several.
 create temp table crowd_heads on commit drop as
 with crowds as materialized (
-    select several.rule, several.key, key_drivers.in_park
+    select several.rule, several.key, key_drivers.refusing, key_drivers.in_park
     from results as several
-    inner join key_drivers on key_drivers.rule = several.rule and key_drivers.key = several.key
+    inner join key_drivers
+        on key_drivers.rule = several.rule and key_drivers.key = several.key
+            and key_drivers.refusing
+            = coalesce((select refused.n from refused where refused.n = several.n limit 1), 0)
     where several.outcome = 'MULTIPLE_CANDIDATES' and several.scope_drivers > 1
-    group by several.rule, several.key, key_drivers.in_park
+    group by several.rule, several.key, key_drivers.refusing, key_drivers.in_park
 ),
 
 crowd_drivers as (
-    select crowds.rule, crowds.key, drivers.driver_id
+    select crowds.rule, crowds.key, crowds.refusing, drivers.driver_id
     from crowds
     inner join canon.drivers_index as drivers on drivers.phone_norm = crowds.key -- 1 key : n drivers
     where crowds.rule = 'R1_PHONE_EXACT' and drivers.vanished_at is null
         and (not crowds.in_park or drivers.park_id = %(park)s)
     union all
-    select crowds.rule, crowds.key, drivers.driver_id
+    select crowds.rule, crowds.key, crowds.refusing, drivers.driver_id
     from crowds
     inner join canon.drivers_index as drivers on drivers.license_norm = crowds.key -- 1 key : n drivers
     where crowds.rule = 'R2_LICENSE_EXACT' and drivers.vanished_at is null
         and (not crowds.in_park or drivers.park_id = %(park)s)
 )
 
-select rule, key, driver_id
+select rule, key, refusing, driver_id
 from (
-    select crowd_drivers.*, row_number() over (partition by rule, key order by driver_id collate "C") as place
+    select
+        crowd_drivers.*,
+        row_number() over (partition by rule, key, refusing order by driver_id collate "C") as place
     from crowd_drivers
+    where refusing = 0
+        or not exists (
+            select 1 from refused
+            where refused.n = crowd_drivers.refusing and refused.driver_id = crowd_drivers.driver_id
+        )
 ) as placed
 where place <= 3;
 create index on crowd_heads (key, rule);
@@ -48,7 +58,9 @@ with ordered as (
         'unique_key' as lacked
     from results as several
     inner join unlinked on unlinked.n = several.n
-    inner join crowd_heads as heads on heads.rule = several.rule and heads.key = several.key -- 1 : up to 3
+    inner join crowd_heads as heads -- 1 : up to 3
+        on heads.rule = several.rule and heads.key = several.key
+            and heads.refusing = coalesce((select refused.n from refused where refused.n = several.n limit 1), 0)
     where several.outcome = 'MULTIPLE_CANDIDATES' and several.scope_drivers > 1
     union all
     -- One driver, something against it.

@@ -20,7 +20,7 @@ known_unmatched as materialized (
     ) as known
 ),
 
--- Linked or set aside by somebody else since the plan was made.
+-- Linked, set aside or refused by somebody else since the plan was made, or held by somebody: the next run plans anew.
 overtaken as materialized (
     select picked.group_no
     from picked
@@ -40,6 +40,21 @@ overtaken as materialized (
         limit 1
     ) as links
     where picked.links_driver or links.person_key <> picked.person_key
+    union all
+    -- Somebody said that it is not this one.
+    select picked.group_no
+    from canon.refused_matches as refusals
+    inner join picked on picked.source_table = refusals.source_table and picked.source_pk = refusals.source_pk
+    where picked.person_key is not null
+        and (refusals.person_key = picked.person_key or refusals.driver_id = picked.matched_driver_id)
+    union all
+    -- Somebody is deciding about it right now.
+    select picked.group_no
+    from ops.held_cases as held
+    inner join picked
+        on (held.kind = 'unmatched' and held.subject_key = picked.source_table || ':' || picked.source_pk)
+            or held.person_key = picked.person_key or held.driver_id = picked.matched_driver_id
+    where not %(by_hand)s
     union all
     -- Its person was taken back.
     select picked.group_no

@@ -1,6 +1,7 @@
 -- Roll-back of a run: what is derived from the rows that were put back follows them (table undo, kept is null).
 -- The event stays, for the lead did come in: its person is the person of the record's link (domain.md 6.1).
--- An open record is tried again by the next run. Every change of an origin has its line in the history.
+-- An open record is tried again by the next run, also when what was refused for it changed. Every change of an origin
+-- has its line in the history.
 with records as (
     select
         coalesce(undo.after, undo.before) ->> 'source_table' as source_table,
@@ -30,6 +31,16 @@ tried_again as (
     from undo
     where undo.subject_table = 'identity_unmatched' and undo.kept is null and undo.before ->> 'status' = 'OPEN'
         and unmatched.id = undo.subject_key::integer
+    returning 1
+),
+
+refusals_changed as (
+    update canon.identity_unmatched as unmatched
+    set is_stale = true
+    from undo
+    where undo.subject_table = 'identity_refusals' and undo.kept is null and unmatched.status = 'OPEN'
+        and unmatched.source_table = coalesce(undo.after, undo.before) ->> 'source_table'
+        and unmatched.source_pk = coalesce(undo.after, undo.before) ->> 'source_pk'
     returning 1
 )
 

@@ -8,6 +8,26 @@ where undo.subject_table = 'identity_unmatched' and undo.person_key is null
     and coalesce(links.after, links.before) ->> 'source_table' = coalesce(undo.after, undo.before) ->> 'source_table'
     and coalesce(links.after, links.before) ->> 'source_pk' = coalesce(undo.after, undo.before) ->> 'source_pk';
 
+-- A link does not come back to somebody who was refused since.
+update undo
+set kept = 'refused'
+from canon.refused_matches as refusals
+where undo.subject_table = 'identity_links' and undo.before is not null
+    and undo.before ->> 'source_table' = refusals.source_table and undo.before ->> 'source_pk' = refusals.source_pk
+    and (
+        (undo.before ->> 'person_key')::uuid = refusals.person_key
+        or exists ( -- the driver comes back as well
+            select 1 from undo as drivers
+            where drivers.subject_table = 'identity_links' and drivers.before ->> 'source_table' = 'drivers'
+                and drivers.before ->> 'source_pk' = refusals.driver_id
+                and drivers.before ->> 'person_key' = undo.before ->> 'person_key'
+        )
+    )
+    and not exists (
+        select 1 from undo as refusal
+        where refusal.subject_table = 'identity_refusals' and refusal.subject_key = refusals.refusal_key
+    );
+
 -- First origins, which have no audit entry but their line in the history: what the run left is what the next change of
 -- the row found, or the row as it is.
 create temp table first_origins on commit drop as

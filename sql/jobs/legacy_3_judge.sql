@@ -60,6 +60,20 @@ from canon.identity_unmatched as unmatched
 where links.outcome is null and unmatched.status = 'IGNORED'
     and unmatched.source_table = links.source_table and unmatched.source_pk = links.record_pk;
 
+-- What a person refused stays refused, also when the refused driver comes with this file (F30).
+update legacy_links as links
+set outcome = 'refused'
+from canon.refused_matches as refusals
+where links.outcome is null and refusals.source_table = links.source_table and refusals.source_pk = links.record_pk
+    and (
+        refusals.person_key = links.person_key
+        or exists (
+            select 1 from legacy_links as drivers
+            where drivers.source_table = 'drivers' and drivers.record_pk = refusals.driver_id
+                and drivers.person_key = links.person_key
+        )
+    );
+
 -- Of lines with one key the last counts; of an md5 key and the id of one row the higher score (Q1), then the id.
 update legacy_links as links
 set outcome = case

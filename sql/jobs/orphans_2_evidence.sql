@@ -192,6 +192,11 @@ judged as (
             when coalesce(links.person_key, records.person_key) <> orphans.person_key then 'linked_to_other_person'
             when record_rows.n is null then 'source_row_missing'
             when unmatched.status = 'IGNORED' then 'set_aside'
+            when exists (
+                    select 1 from canon.refused_matches as refusals
+                    where refusals.source_table = records.source_table and refusals.source_pk = records.source_pk
+                        and refusals.person_key = orphans.person_key
+                ) then 'refused'
             when claimed.level = 1 then 'used'
             when records.named_driver_id is not null
                 and coalesce(named.person_key::text, records.named_driver_id) <> orphans.person_key::text

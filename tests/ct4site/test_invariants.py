@@ -174,6 +174,10 @@ VIOLATIONS: dict[str, Callable[[], None]] = {
         f"{A_DUE_LINE} update ops.person_scouts set has_open_conflict = false;"
         + a_view_that_says("ops.v_scout_statement", "standing.due_amount,", "standing.due_amount + 1 AS due_amount,")
     ),
+    "chk_refused_pair_is_not_linked": lambda: execute(
+        "insert into canon.identity_refusals (refusal_key, source_table, source_pk, person_key, refused_by)"
+        " select 'x', source_table, source_pk, person_key, 'x' from canon.identity_links where source_table <> 'drivers'"
+    ),
     "chk_matched_lead_has_its_link": lambda: execute(
         A_LINK.format(pk="'x'", rule="manual", evidence="{}", run="null").replace("scouting_daily", "cabinet_leads")
         + "; insert into ops.identity_matching_jobs (source_id, status) values ('x', 'matched')"

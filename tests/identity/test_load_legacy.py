@@ -23,7 +23,7 @@ from ct4site.models import AuditEntry, JobType, Run, RunStatus
 from ct4site.rollback import start_roll_back
 from identity.demo import generate
 from identity.jobs import WRITER_LOCK
-from identity.models import LeadEvent, Link, Origin, OriginChange, Person, ScoutingRegistration, Unmatched
+from identity.models import LeadEvent, Link, Origin, OriginChange, Person, Refusal, ScoutingRegistration, Unmatched
 from identity.sources import load_source
 from tests import factories
 
@@ -329,6 +329,16 @@ def test_a_record_a_person_set_aside_is_rejected(load):
     tally = load([a_person()], [a_link(table=SCOUTING, pk=lead.source_pk)])
     assert reasons(tally) == {2: "a person decided to ignore this record"}
     assert Unmatched.objects.get().status == "IGNORED"
+
+
+def test_a_record_of_whom_somebody_said_that_it_is_not_this_person_is_rejected(load):
+    lead = factories.a_registration(phone=factories.a_phone(1))
+    Refusal.objects.create(
+        refusal_key="x", source_table=lead.source_table, source_pk=lead.source_pk, person_id=ANA, refused_by="beto"
+    )
+    tally = load([a_person()], [a_link(table=SCOUTING, pk=lead.source_pk)])
+    assert reasons(tally) == {2: f"a person decided that the record {SCOUTING} {lead.source_pk} is not this person"}
+    assert not Link.objects.exists()
 
 
 def test_of_several_lines_of_one_person_or_link_the_last_counts(load):

@@ -127,7 +127,8 @@ def load(scene: Scene) -> None:
             create temp table results (
                 n bigint, rule text, outcome text, score integer, confidence text, driver_id text, key text,
                 similarity double precision, second_similarity double precision, scope_drivers bigint
-            )
+            );
+            create temp table refused (n bigint, driver_id text)
             """
         )
         cursor.executemany(
