@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('ct4site', '0009_review'),
-        ('identity', '0004_runs_are_not_checked'),
+        ('identity', '0006_personal_data'),
     ]
 
     operations = [
