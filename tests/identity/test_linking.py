@@ -197,7 +197,7 @@ def test_what_cannot_be_linked_is_said(family: tuple[Record, list[str]], setting
     says("no existe", person_key=NEW)
     says("ya existe", is_new_person=True)
     says("otra persona", person_key=NEW, is_new_person=True, driver_id=own.driver_id)
-    says("no tiene ningún conductor", driver_id="nobody")
+    says("no tiene al conductor", driver_id="nobody")
     says("leads", source_table="drivers")
     says("ya no tiene", source_pk="gone")
     settings.PERSON_SOURCE_LIMIT = 2
