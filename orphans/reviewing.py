@@ -28,7 +28,7 @@ from identity.admin import finding as identity_finding
 from identity.admin import records
 from identity.admin.comparing import marked, marked_name, marked_personal
 from identity.jobs import take_writer_lock
-from identity.models import LEAD_TABLES, LeadEvent, Link, ManualLead, ScoutListEntry, SourceTable
+from identity.models import LEAD_TABLES, LeadEvent, Link, ManualLead, ScoutListEntry, SourceTable, UnmatchedStatus
 from orphans.admin import evidence, nearest
 from orphans.models import OrphanReason, OrphanStatus, QuarantinedDriver
 
@@ -55,9 +55,13 @@ WHY = {
 }
 
 
+def _driver(case: ReviewCase) -> QuarantinedDriver | None:
+    return QuarantinedDriver.objects.select_related("person").filter(pk=case.subject_key).first()
+
+
 def _row(case: ReviewCase) -> QuarantinedDriver:
     """Return the driver of a case; raises ``Unacceptable`` when it waits for nobody any more."""
-    row = QuarantinedDriver.objects.select_related("person").filter(pk=case.subject_key).first()
+    row = _driver(case)
     if row is None or row.status not in (OrphanStatus.QUARANTINED, OrphanStatus.PURGED):
         raise Unacceptable(_("This driver is not in quarantine any more. Open the next case."))
     return row
@@ -198,12 +202,13 @@ def leads_meant(case: ReviewCase, text: str) -> dict[tuple[str, str], list[str]]
     )[:limit]
     links = Link.objects.filter(identity_finding.by_record(keys), source_table__in=LEAD_TABLES)
     rows += [(*found, None, None) for found in links.values_list("source_table", "source_pk")[:limit]]
-    if not rows and "words" in keys:
+    row = _driver(case)
+    if not rows and row is not None and "words" in keys:
         with connection.cursor() as cursor:
             cursor.execute(
                 _NAMED,
                 {
-                    "day": _keys(_row(case)).day,
+                    "day": _keys(row).day,
                     "days": nearest.NAME_DAYS,
                     "most": 2 * nearest.NAME_EVENTS,
                     "words": keys["words"],
@@ -246,14 +251,15 @@ class CreateLeadForm(TargetForm):
         label=gettext_lazy("Scout"), required=False, help_text=gettext_lazy("Number of the scout, when one is known")
     )
 
-    def __init__(self, *args: Any, case: ReviewCase, **kwargs: Any) -> None:
-        if not args and "data" not in kwargs:
-            keys = _keys(_row(case))
+    def __init__(self, data: Any = None, *args: Any, case: ReviewCase, **kwargs: Any) -> None:
+        row = _driver(case) if data is None else None
+        if row is not None:
+            keys = _keys(row)
             known = {"lead_date": keys.day, "full_name": keys.name, "plate": keys.plate}
             if is_plain():
                 known["phone"] = keys.phone
             kwargs["initial"] = known | (kwargs.get("initial") or {})
-        super().__init__(*args, case=case, **kwargs)
+        super().__init__(data, *args, case=case, **kwargs)
 
     def clean_lead_date(self) -> datetime.date:
         day: datetime.date = self.cleaned_data["lead_date"]
@@ -388,7 +394,7 @@ def _keys(row: QuarantinedDriver) -> nearest.Keys:
 
 def title(case: ReviewCase) -> str:
     """Return the name of the driver's person, else the driver's id."""
-    row = QuarantinedDriver.objects.select_related("person").defer("evidence_json").filter(pk=case.subject_key).first()
+    row = _driver(case)
     return (row and row.person and row.person.primary_full_name) or case.subject_key
 
 
@@ -399,13 +405,13 @@ def why(case: ReviewCase) -> str:
 
 def sections(case: ReviewCase) -> Iterable[Section]:
     """Return the evidence: what was found and why it did not suffice, the driver, how it was linked, its history."""
-    row = QuarantinedDriver.objects.select_related("person").filter(pk=case.subject_key).first()
+    row = _driver(case)
     return evidence.sections(row, *evidence.known_of(row)) if row is not None else ()
 
 
 def candidates(case: ReviewCase) -> list[Candidate]:
     """Return the leads of the driver's person, then the nearest ones, each with why it is the driver's or not."""
-    row = QuarantinedDriver.objects.select_related("person").filter(pk=case.subject_key).first()
+    row = _driver(case)
     if row is None:
         return []
     keys = _keys(row)
@@ -457,7 +463,9 @@ def _sentence(lead: nearest.Lead, keys: nearest.Keys) -> str:
     """Say what agrees, what does not, and whose the lead is."""
     agrees = ", ".join(words for words, _tone in lead.agrees)
     differs = ", ".join(lead.differs.values())
-    if lead.person_key is None:
+    if lead.unmatched_status == UnmatchedStatus.IGNORED:
+        whose = _("set aside by a person")
+    elif lead.person_key is None:
         whose = _("nobody's yet")
     elif lead.person_key == keys.person_key:
         whose = _("linked to this driver's person")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -10,7 +9,7 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -178,9 +177,7 @@ class QuarantinedDriverAdmin(SearchMixin, ReadOnlyAdmin):
             return ""
         cases = ReviewCase.objects.filter(kind=CaseKind.ORPHAN, subject_key=driver.pk, status=CaseStatus.OPEN)
         case = cases.values_list("pk", flat=True).first()
-        with contextlib.suppress(NoReverseMatch):
-            return reverse("admin:ct4site_reviewcase_decide", args=[case]) if case is not None else ""
-        return ""
+        return reverse("admin:ct4site_reviewcase_decide", args=[case]) if case is not None else ""
 
     def get_sections(self, request: HttpRequest, driver: QuarantinedDriver) -> Iterable[Section]:
         entry, link = evidence.known_of(driver)

@@ -40,6 +40,7 @@ register(
             "resolved_relinked": _("Relinked"),
             "quarantined": _("Quarantined"),
             "unchanged": _("of those, as before"),
+            "skipped_in_review": _("Skipped, somebody is deciding them"),
             "drivers_released": _("Released by a lead of their person"),
             "errors": _("Left alone, changed meanwhile"),
             "report": _("Report"),
