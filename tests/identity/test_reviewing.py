@@ -22,10 +22,14 @@ pytestmark = pytest.mark.django_db
 
 CAUSES = """
 create view ops.unmatched_to_decide as
-select
-    source_table || ':' || source_pk as subject_key, null::uuid as person_key, null::text as driver_id,
-    reason_code as raised_by, snapshot_date as since, reason_code as signature, md5(details::text) as cause_digest
-from canon.identity_unmatched where status = 'OPEN' and reason_code <> 'NO_CANDIDATES'
+with causes as (
+    select
+        source_table || ':' || source_pk as subject_key, null::uuid as person_key, null::text as driver_id,
+        reason_code as raised_by, snapshot_date as since, reason_code as signature, md5(details::text) as cause_digest
+    from canon.identity_unmatched where status = 'OPEN' and reason_code <> 'NO_CANDIDATES'
+)
+
+select * from causes
 """
 
 
@@ -73,7 +77,9 @@ def decide(case: ReviewCase, ana: User, choice: str, **target: Any) -> Decision:
     decision = deciding.decide(
         case_id=case.pk, wish=wish, actor=ana, expected_version=case.version, shown=shown.digest
     )  # fmt: skip
-    assert isinstance(decision, Decision) and shown.audit == decision.run.stats["audit"] > 0
+    assert isinstance(decision, Decision)
+    decision.run.refresh_from_db()
+    assert shown.audit == decision.run.stats["audit"] > 0
     check_constraints()
     return decision
 
@@ -244,7 +250,7 @@ def test_record_and_candidate_stand_side_by_side(family: tuple[Record, list[str]
         assert found.facts["Nombre"][1] in (JUAN, ROSA)
         mine, theirs = found.facts["Teléfono"]
         assert mine == theirs
-        assert set(found.facts) >= {"Licencia", "Placa"}
+        assert set(found.facts) >= {"Brevete", "Placa"}
 
 
 def test_the_evidence_is_the_record_and_what_each_rule_said(family: tuple[Record, list[str]]) -> None:
