@@ -12,10 +12,11 @@ from django.utils.translation import gettext_lazy
 
 from attribution.jobs import take_ledger_lock
 from attribution.models import ConflictType, DecisionStatus, ScoutConflict
+from attribution.undo import SETTLED
 from ct4site.admin_base import Section
 from ct4site.jobs import statement
 from ct4site.models import CaseKind, ReviewCase
-from ct4site.review import kinds
+from ct4site.review import kinds, leftovers
 from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, TargetForm, Unacceptable
 from identity.models import Person
 
@@ -27,6 +28,9 @@ CAUSES = {
     "several_sources": gettext_lazy("The sources name different scouts"),
     "scout_after_decision": gettext_lazy("Another scout appeared after a person had decided"),
 }
+
+
+leftovers.WHY[SETTLED] = gettext_lazy("A scout was paid for this person.")
 
 
 def _key(case: ReviewCase) -> uuid.UUID:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from psycopg2 import sql
@@ -142,24 +143,27 @@ def _records(person_key: uuid.UUID) -> Section:
 
 
 def _origin_candidates(case: ReviewCase) -> Sequence[Candidate]:
+    from attribution.admin.claims import days_text
+    from attribution.admin.labels import day
+
     origin = _origin_of(case)
     link = Link.objects.filter(source_table=SourceTable.CABINET, source_pk=case.subject_key).first()
     if origin is None or link is None:
         return ()
     kept, of_lead = lima_time(origin.origin_created_at), lima_time(link.snapshot_date)
-    days = (link.snapshot_date - origin.origin_created_at).days
-    if days > 0:
-        order = _("The lead came after it (days: %(days)s).") % {"days": days}
-    elif days < 0:
-        order = _("The lead came before it (days: %(days)s).") % {"days": -days}
+    days = (timezone.localdate(link.snapshot_date) - timezone.localdate(origin.origin_created_at)).days
+    values = {"days": days_text(abs(days)), "date": day(timezone.localdate(origin.decided_at))}
+    if days == 0:
+        sentence = _("Decided on %(date)s. The lead came on the same day.") % values
+    elif days > 0:
+        sentence = _("Decided on %(date)s. The lead came %(days)s later than it.") % values
     else:
-        order = _("The lead came on the same day.")
-    decided = _("Decided on %(date)s.") % {"date": lima_time(origin.decided_at)}
+        sentence = _("Decided on %(date)s. The lead came %(days)s earlier than it.") % values
     return [
         Candidate(
             title=_("%(origin)s %(record)s, as it is now")
             % {"origin": origin.get_origin_tag_display(), "record": origin.origin_source_id},
-            sentence=f"{decided} {order}",
+            sentence=sentence,
             facts={_("Date"): (of_lead, kept), _("Confidence"): ("", origin.origin_confidence)},
             choice="keep_origin",
         ),

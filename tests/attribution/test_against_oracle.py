@@ -268,7 +268,7 @@ def oracle_says(many: Sequence[World]) -> dict[str, Any]:
             own, entry, events = (
                 [claim for claim in claims if claim.person == person], world.ledger.get(person), world.events_of(person),
             )  # fmt: skip
-            if won := attribution.winner(own):
+            if won := attribution.winner(entry, own):
                 said["winner"][person] = [won.scout, won.source, won.key[1], won.date, won.priority]
             if clash := attribution.conflict(entry, own):
                 said["conflict"][person] = [

@@ -115,17 +115,18 @@ def test_a_person_whom_the_ledger_does_not_know_is_decided_too() -> None:
     assert found.evidence_json["previous_rule"] is None
 
 
-@pytest.mark.parametrize("choice", [{"choice": "choose_scout", "scout_id": 9}, {"choice": "no_scout"}], ids=str)
-def test_no_job_changes_what_a_person_decided(choice: dict[str, Any]) -> None:
+def test_no_job_changes_what_a_person_decided() -> None:
     person, case = a_conflict()
-    decided(case, **choice)
+    decided(case, "choose_scout", scout_id=9)
+    other, case = a_conflict()
+    decided(case, "no_scout")
     all_jobs()
     before = everything()
     for _number in range(10):
         all_jobs()
     assert everything() == before
-    assert entry(person).attribution_rule == "RESOLVED_MANUAL_CONFLICT"
-    assert not is_open(KIND, person.pk)
+    assert {entry(one).attribution_rule for one in (person, other)} == {"RESOLVED_MANUAL_CONFLICT"}
+    assert not is_open(KIND, person.pk) and not is_open(KIND, other.pk)
 
 
 @pytest.mark.parametrize("day", [6, 90])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 
 from ct4site import jobs
@@ -198,3 +201,32 @@ def test_one_case_is_found_by_its_key_alone() -> None:
     counted: dict[str, Any] = cases.refresh(case.kind, [case.subject_key])
     assert (counted["causes"], counted["opened"], counted["closed"]) == (1, 0, 0)
     assert cases.refresh(case.kind, ["7:identity_links:8"])["causes"] == 0
+
+
+# --- the command ----------------------------------------------------------------------------------------
+
+
+def refreshed_by_command(*flags: str) -> dict[str, Any]:
+    out = io.StringIO()
+    call_command("refresh_review_cases", "--json", *flags, stdout=out, stderr=io.StringIO())
+    with connection.cursor() as cursor:
+        cursor.execute("discard temp")
+    found: dict[str, Any] = json.loads(out.getvalue())
+    return found
+
+
+def test_the_command_opens_cases_and_a_dry_run_of_it_does_not() -> None:
+    former, _latter, _record = a_person_of_two_runs()
+    roll_back(former)
+    tried = refreshed_by_command("--dry-run")
+    assert tried["opened"] > 0
+    assert not left()
+    done = refreshed_by_command()
+    assert (done["opened"], done["status"]) == (tried["opened"], "COMPLETED")
+    assert len(left()) == done["opened"]
+    assert [refreshed_by_command()[name] for name in ("opened", "changed", "closed")] == [0, 0, 0]
+
+
+def test_the_command_hands_its_run_to_the_worker() -> None:
+    assert refreshed_by_command("--queue")["status"] == "QUEUED"
+    assert Run.objects.get(job_type=JobType.REVIEW_REFRESH).is_queued

@@ -239,8 +239,13 @@ def claims(world: World) -> Iterator[Claim]:
         yield Claim(person, row.scout, f"public.{row.key[0]}", row.key, date, row.created, priority, tag)
 
 
-def winner(found: Iterable[Claim]) -> Claim | None:
-    """Priority, then the newest date, then the newest row, then the highest key (6.6, Q18); unknown is oldest."""
+def winner(entry: Ledger | None, found: Iterable[Claim]) -> Claim | None:
+    """Priority, then the newest date, then the newest row, then the highest key (6.6, Q18); unknown is oldest.
+
+    Nobody where a person decided for nobody.
+    """
+    if entry is not None and entry.rule == MANUAL and entry.scout is None:
+        return None
     oldest = dt.date.min, dt.datetime.min.replace(tzinfo=dt.UTC)
     return max(
         found,

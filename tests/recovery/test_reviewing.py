@@ -131,16 +131,20 @@ def test_a_kept_origin_stays_and_is_not_asked_about_again() -> None:
     assert not complaints(by_hand=True)
 
 
-@pytest.mark.parametrize("choice", ["keep_origin", "accept_lead"])
-def test_no_job_changes_what_a_person_decided(choice: str) -> None:
-    lead, case = a_contested_origin()
-    decided(case, choice)
+def test_no_job_changes_what_a_person_decided() -> None:
+    lead, other = a_linked_lead(), a_linked_lead(ROSA, a_phone(803))
+    match()
+    Origin.objects.update(origin_tag="migration", origin_source_id="12", decided_by="manual")
+    retry()
+    refresh()
+    decided(case_of(KIND, lead.source_pk), "keep_origin")
+    decided(case_of(KIND, other.source_pk), "accept_lead")
     all_jobs()
     before = everything()
     for _number in range(10):
         all_jobs()
     assert everything() == before
-    assert not is_open(KIND, lead.source_pk)
+    assert not is_open(KIND, lead.source_pk) and not is_open(KIND, other.source_pk)
 
 
 def test_a_kept_origin_is_asked_about_again_when_it_becomes_another_one() -> None:
