@@ -17,6 +17,7 @@ from ct4site.jobs import statement
 from ct4site.models import CaseKind, ReviewCase
 from ct4site.review import kinds
 from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, Unacceptable
+from identity import reviewing as unmatched
 from identity.jobs import take_writer_lock
 from identity.models import Link, Origin, OriginChange, Person, ReasonCode, SourceTable, Unmatched
 
@@ -192,13 +193,10 @@ kinds.register(ORIGIN)
 # --- records that no rule can link ------------------------------------------------------------------------
 
 
-def _record_of(case: ReviewCase) -> Unmatched | None:
+def _record(case: ReviewCase) -> Unmatched | None:
     """Return the open record of a case; read once for a page."""
     if not hasattr(case, "unmatched"):
-        table, key = case.subject_key.split(":", 1)
-        case.unmatched = (  # type: ignore[attr-defined]
-            Unmatched.objects.filter(source_table=table, source_pk=key).first()
-        )
+        case.unmatched = unmatched.unmatched_of(case)  # type: ignore[attr-defined]
     found: Unmatched | None = case.unmatched  # type: ignore[attr-defined]
     return found
 
@@ -210,7 +208,7 @@ UNMATCHED_CAUSES = {
 
 
 def _why_unmatched(case: ReviewCase) -> str:
-    record = _record_of(case)
+    record = _record(case)
     if record is None:
         return kinds.cause_label(case)
     if case.raised_by == "GIVEN_UP":
@@ -219,27 +217,24 @@ def _why_unmatched(case: ReviewCase) -> str:
 
 
 def _unmatched_title(case: ReviewCase) -> str:
-    record = _record_of(case)
+    record = _record(case)
     return str(record) if record is not None else case.subject_key
 
 
 def _unmatched_evidence(case: ReviewCase) -> Iterable[Section]:
-    from identity.admin.comparing import comparison
-    from recovery.admin.parts import source_section, tries_section
+    from recovery.admin.parts import tries_section
 
-    record = _record_of(case)
-    if record is not None:
-        yield comparison(record)
-    if case.subject_key.startswith(f"{SourceTable.CABINET}:"):
-        lead_id = case.subject_key.split(":", 1)[1]
-        yield source_section(lead_id)
-        yield tries_section(lead_id)
+    yield from unmatched.evidence(case)
+    table, key = unmatched.record_of(case)
+    if table == SourceTable.CABINET:
+        yield tries_section(key)
 
 
 UNMATCHED = Kind(
     code=CaseKind.UNMATCHED,
     causes="ops.unmatched_causes",
-    choices=lambda case: (),
+    choices=unmatched.choices,
+    candidates=unmatched.candidates,
     title=_unmatched_title,
     why=_why_unmatched,
     evidence=_unmatched_evidence,

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from ct4site.models import AuditEntry, CaseKind, ClosedBecause, JobType, ReviewCase
 from ct4site.review import cases, kinds
 from ct4site.review.kinds import Unacceptable
-from identity.models import CabinetLead, Origin, OriginChange, Unmatched
+from identity.models import CabinetLead, Link, Origin, OriginChange, Unmatched
 from recovery.models import MatchingJob
 from tests.factories import (
     JUAN,
@@ -111,7 +111,7 @@ def test_the_accepted_lead_becomes_the_origin() -> None:
         "cabinet_lead",
         receipt.run_id,
     )
-    logged = AuditEntry.objects.get(run=receipt.run_id)
+    logged = AuditEntry.objects.get(run=receipt.run_id, action="decide_origin")
     assert (logged.action, logged.person_key) == ("decide_origin", found.pk)
     assert logged.before is not None and logged.before["origin_source_id"] == "12"
     case.refresh_from_db()
@@ -306,3 +306,57 @@ def test_records_left_for_the_same_reason_are_siblings() -> None:
     first, *others = ReviewCase.objects.filter(kind=CaseKind.UNMATCHED)
     assert set(cases.siblings(first)) == set(others)
     assert len(others) == 2
+
+
+# --- deciding such a record -------------------------------------------------------------------------------
+
+
+def an_open_record() -> tuple[Record, list[str], ReviewCase]:
+    """A lead whose phone two drivers have, who they are, and the lead's case."""
+    phone, drivers = a_family_phone(JUAN, ROSA)
+    lead = a_lead(None, phone=phone)
+    match()
+    retry()
+    refresh()
+    return lead, drivers, case_of(CaseKind.UNMATCHED, key_of(lead))
+
+
+def test_a_record_is_linked_to_the_driver_a_person_chose() -> None:
+    lead, drivers, case = an_open_record()
+    first = kinds.kind_of(case).candidates(case)[0]
+    decided(case, first.choice, **first.target)
+    link = link_of(lead)
+    assert link is not None
+    assert link.match_rule == "MANUAL"
+    assert first.target["driver_id"] in drivers
+    assert not is_open(CaseKind.UNMATCHED, key_of(lead))
+    all_jobs()
+    again = link_of(lead)
+    assert again is not None and (again.pk, again.person_id) == (link.pk, link.person_id)
+    assert not complaints()
+
+
+@pytest.mark.parametrize("choice", ["link_driver", "create_person", "set_aside"])
+def test_taking_a_decision_about_a_record_back_opens_its_case(choice: str) -> None:
+    lead, drivers, case = an_open_record()
+    before = everything()
+    decision = decided(case, choice, **({"driver_id": drivers[0]} if choice == "link_driver" else {}))
+    assert not is_open(CaseKind.UNMATCHED, key_of(lead))
+    taken_back(decision)
+    assert everything() == before
+    assert is_open(CaseKind.UNMATCHED, key_of(lead))
+    assert not complaints()
+
+
+def test_never_this_one_leaves_the_case_to_the_other_candidate() -> None:
+    lead, drivers, case = an_open_record()
+    decided(case, "refuse", driver_id=drivers[0])
+    assert is_open(CaseKind.UNMATCHED, key_of(lead))
+    case.refresh_from_db()
+    assert drivers[0] not in [dict(found.target).get("driver_id") for found in kinds.kind_of(case).candidates(case)]
+    for _number in range(3):
+        all_jobs()
+    link = link_of(lead)
+    assert link is None or drivers[0] not in Link.objects.filter(person=link.person_id).values_list(
+        "source_pk", flat=True
+    )
