@@ -262,6 +262,8 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         case = self.get_object(request, object_id)
         if case is None:
             raise Http404

@@ -30,6 +30,8 @@ from attribution.models import (
     ScoutPaymentRule,
 )
 from ct4site.models import Decision, JobType, Proposal, ReviewCase, Run, RunStatus
+from ct4site.review import approving, deciding
+from ct4site.review.deciding import Wish
 from ct4site.roles import Role
 from identity.models import Person
 from tests import factories
@@ -257,11 +259,32 @@ def a_world() -> None:
         listed = Path(folder) / "claims.csv"
         listed.write_text("driver_id,milestone,amount_expected\nelse,5,35\n")
         factories.run_job(JobType.CLAIMS_COMPARISON, file=str(listed), rejects_dir=folder)
+    _decided_cases()
     for seen in (AccessAttempt(failures_since_start=1), AccessFailureLog(), AccessLog()):
         seen.username, seen.path_info = "somebody", "/admin/login/"
         seen.save()
     User.objects.create_user("somebody")
     Group.objects.create(name="some group")
+
+
+def _decided_cases() -> None:
+    """Of two drivers without lead one gets its lead, of the other it is proposed to purge it."""
+    missing = {"lead_date": "2026-01-08", "full_name": "ARIAS LUNA JOSE", "phone": factories.a_phone(991)}
+    drivers = [factories.an_orphan(name).driver_id for name in ("ARIAS LUNA JOSE", "BUSTOS LEIVA RITA")]
+    factories.fix_orphans()
+    factories.run_job(JobType.REVIEW_REFRESH)
+    decider = User.objects.create_user("decider")
+    for driver, choice, target in zip(drivers, ("create_lead", "purge"), (missing, {}), strict=True):
+        case = ReviewCase.objects.get(subject_key=driver)
+        asked: dict[str, Any] = {
+            "case_id": case.pk,
+            "wish": Wish(choice, target, "called"),
+            "actor": decider,
+            "expected_version": case.version,
+        }
+        shown = deciding.preview(**asked)
+        act = approving.propose_decision if shown.needs_approval else deciding.decide
+        act(**asked, shown=shown.digest)
 
 
 world = made_once("world", a_world)
