@@ -35,6 +35,7 @@ class AttributionConfig(AppConfig):
                 difference=consequences.difference,
                 needs_approval=consequences.touches_settled,
                 money="ops.v_money_at_risk",
+                words=consequences.words,
             )
         )
         audit.register(

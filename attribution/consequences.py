@@ -6,10 +6,12 @@ the same decision give equal JSON.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+from django.utils.functional import Promise
 
 from ct4site.jobs import counted
 
@@ -80,3 +82,23 @@ def touches_settled(changes: dict[str, list[Row]]) -> bool:
         and (change["before"] or {}).get("owed") != (change["after"] or {}).get("owed")
         for change in changes["money"]
     )
+
+
+def words() -> Mapping[str, Mapping[str, str | Promise]]:
+    """Return the stored codes of the facts of a snapshot in words, by fact."""
+    from attribution.admin import labels
+    from attribution.models import ClaimStatus, DecisionStatus, ScoutQuality
+    from attribution.settlement_models import BLOCKS
+    from identity.admin import labels as identity_labels
+    from identity.models import SourceTable
+
+    return {
+        "rule": labels.RULES,
+        "source": labels.SOURCES,
+        "decision_status": dict(DecisionStatus.choices),
+        "quality": dict(ScoutQuality.choices),
+        "status": dict(ClaimStatus.choices),
+        "source_table": dict(SourceTable.choices),
+        "match_rule": identity_labels.RULES,
+        "block_reasons": {code: block.reason for code, block in BLOCKS.items()},
+    }

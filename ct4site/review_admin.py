@@ -54,6 +54,7 @@ from ct4site.review.deciding import HeldByOther, Outcome, Overtaken, Wish
 
 DECIDE = "ct4site.decide_case"
 SHOWN = 100
+CANDIDATES = 5  # so that every choice has a key from 1 to 9
 REFUSED = 409  # somebody or something was quicker
 
 
@@ -91,7 +92,7 @@ FACTS = {
     "currency": gettext_lazy("currency"),
     "owed": gettext_lazy("owed"),
     "settled": gettext_lazy("settled"),
-    "due": gettext_lazy("due"),
+    "due": gettext_lazy("payable now"),
     "blocked": gettext_lazy("blocked"),
     "block_reasons": gettext_lazy("why blocked"),
 }
@@ -109,25 +110,28 @@ def consequence_sections(consequences: Mapping[str, Any]) -> list[Section]:
             rows = [[_in_words(change[part]) for part in ("key", "before", "after")] for change in shown]
         else:
             columns = [str(FACTS.get(fact, fact)).capitalize() for fact in changes[0]]
-            rows = [[_in_words(value) for value in change.values()] for change in shown]
+            rows = [[_in_words(value, fact) for fact, value in change.items()] for change in shown]
         found.append(
             Section(title=str(SECTIONS.get(name, name)), columns=columns, rows=rows, has_more=len(changes) > SHOWN)
         )
     return found
 
 
-def _in_words(value: Any) -> SafeString | str:
-    if value is None or value == "" or value == {}:
+def _in_words(value: Any, fact: str = "") -> SafeString | str:
+    """Return a value of a consequence: stored codes in words, keys of persons short, the rest as it is."""
+    if value is None or value == "" or value == {} or value == []:
         return NOTHING
     if isinstance(value, dict):
-        return format_html_join(
-            "", "<div>{}: {}</div>", ((FACTS.get(key, key), _in_words(item)) for key, item in value.items())
-        )
+        lines = ((FACTS.get(name, name), _in_words(item, name)) for name, item in value.items() if item is not None)
+        return format_html_join("", "<div>{}: {}</div>", lines)
     if isinstance(value, list):
-        return format_html_join("", "<div>{}</div>", ((_in_words(item),) for item in value))
+        return format_html_join("", "<div>{}</div>", ((_in_words(item, fact),) for item in value))
     if isinstance(value, bool):
         return _("Yes") if value else _("No")
-    return str(value)
+    text = kinds.code_in_words(fact, str(value))
+    if fact == "person_key":
+        return format_html('<span class="key" title="{}">{}</span>', text, text[-12:])
+    return text
 
 
 # --- the queue ----------------------------------------------------------------------------------------
@@ -192,7 +196,7 @@ class SignatureFilter(admin.SimpleListFilter):
 class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
     purpose = gettext_lazy("Everything that needs a person: the most money first, then the oldest.")
     change_list_template = "ct4/case_list.html"
-    list_display = ("case", "kind_pill", "cause", "at_risk", "since", "due", "state")
+    list_display = ("case", "at_risk", "kind_pill", "cause", "due", "since", "state")
     list_filter = (OpenCasesFilter, "kind", DueFilter, HeldFilter, SignatureFilter)
     list_select_related = ("leased_to",)
     ordering = ("-money_at_risk", "opened_at", "pk")
@@ -200,10 +204,14 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
     search_help_text = gettext_lazy("Person key, driver or subject")
     searches = (key_search("person_key", "uuid"), key_search("driver_id", "text"), key_search("subject_key", "text"))
 
-    def complete_rows(self, rows: list[Any]) -> None:
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changes = super().get_changelist_instance(request)
+        rows = list(changes.result_list)
         names = kinds.names_of({case.person_key for case in rows} - {None})
         for case in rows:
             case.name = names.get(case.person_key, "")
+        changes.result_list = rows
+        return changes
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         mine = Decision.objects.filter(actor=_user(request)).order_by("-pk").first()
@@ -218,9 +226,10 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("case"))
     def case(self, case: ReviewCase) -> SafeString:
         name = getattr(case, "name", "")
-        return format_html(
-            '<span>{}</span> <span class="key quiet small">{}</span>', name, case.subject_key
-        ) if name else format_html('<span class="key">{}</span>', case.subject_key)  # fmt: skip
+        if not name:
+            return format_html('<span class="key">{}</span>', case.subject_key)
+        about = "" if case.subject_key == str(case.person_key) else case.subject_key
+        return format_html('{} <span class="key quiet small">{}</span>', name, about)
 
     @admin.display(description=gettext_lazy("kind"))
     def kind_pill(self, case: ReviewCase) -> SafeString | str:
@@ -514,7 +523,7 @@ class DecideForm(forms.Form):
         by_code = {choice.code: choice for choice in choices}
         pick = data.get("pick", "") if data is not None else ""
         self.picks: list[Pick] = []
-        for place, candidate in enumerate(kind.candidates(case) if is_open else ()):
+        for place, candidate in enumerate(kind.candidates(case)[:CANDIDATES] if is_open else ()):
             if candidate.choice in by_code:
                 known = by_code[candidate.choice]
                 self._add(Pick(0, f"candidate-{place}", known.label, "", known.code, candidate.target, candidate), pick)

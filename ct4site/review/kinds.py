@@ -39,6 +39,9 @@ class Deciding:
 class TargetForm(forms.Form):
     """What has to be said beside the choice itself. Gets ``case``; ``target`` returns it as JSON values."""
 
+    # The fields of a choice that was not picked are hidden; a browser would wait for them without a word.
+    use_required_attribute = False
+
     def __init__(self, *args: Any, case: ReviewCase, **kwargs: Any) -> None:
         self.case = case
         super().__init__(*args, **kwargs)
@@ -112,6 +115,7 @@ class Consequences:
     ``follow(persons=, run_id=, actor=)`` brings all that is derived of persons up to date in the caller's transaction;
     ``snapshot(persons)`` returns it as JSON values, ``difference(before, after)`` what changed; ``needs_approval``
     says of a difference whether it touches an amount that is settled. ``money`` is a view of (person_key, amount).
+    ``words`` maps the name of a fact to its stored codes in words.
     """
 
     follow: Callable[..., Any]
@@ -119,6 +123,7 @@ class Consequences:
     difference: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
     needs_approval: Callable[[dict[str, Any]], bool]
     money: str
+    words: Callable[[], Mapping[str, Mapping[str, Text]]] = dict
 
 
 _KINDS: dict[str, Kind] = {}
@@ -176,3 +181,9 @@ def cause_label(case: ReviewCase) -> str:
     """Return what raised a case in words; the stored code for one without words."""
     kind = _KINDS.get(case.kind)
     return str((kind.causes_in_words if kind else {}).get(case.raised_by, case.raised_by))
+
+
+def code_in_words(fact: str, code: str) -> str:
+    """Return a stored code of a consequence in words; the code itself for one without words."""
+    declared = declared_consequences()
+    return str(declared.words().get(fact, {}).get(code, code)) if declared else code
