@@ -9,13 +9,14 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from attribution.following import follow
 from attribution.models import LedgerEntry, PersonScout, ScoutConflict
 from ct4site import invariants
 from ct4site.models import AuditEntry, CaseKind, ClosedBecause, JobType, ReviewCase
 from ct4site.review import cases, kinds
 from ct4site.review.kinds import Unacceptable
 from identity.models import Person
-from tests.attribution.stories import a_claimed_person, a_registration_of, a_scout, an_entry, events_of
+from tests.attribution.stories import a_claimed_person, a_registration_of, a_run, a_scout, an_entry, events_of
 from tests.factories import changes, run_job
 from tests.reviewers import a_reviewer, case_of, decided, everything, is_open, previewed, refresh, taken_back
 
@@ -290,6 +291,16 @@ def test_the_ledger_waits_for_whoever_looks_at_the_case() -> None:
     assert run_job(JobType.PROCESS_LEDGER)["skipped_changed_since_plan"] == 0
     assert entry(person).evidence_json["counts"]["fleet_migration"] == 1
     assert not changes(run_job(JobType.PROCESS_LEDGER))
+
+
+def test_what_follows_from_a_decision_waits_for_nobody() -> None:
+    person, case = a_conflict()
+    assert cases.lease(case.pk, a_reviewer("ben"))
+    events_of(person, ("migration", 9, 6))
+    run = a_run(JobType.REVIEW_DECISION)
+    with transaction.atomic():
+        follow(persons=[person.pk], run_id=run.pk, actor="ana")
+    assert entry(person).evidence_json["counts"]["fleet_migration"] == 1
 
 
 def test_the_backfill_waits_for_a_proposal() -> None:

@@ -73,7 +73,7 @@ def test_a_row_that_a_roll_back_left_is_raised_with_its_reason() -> None:
     assert link is not None
     assert (case.person_key, case.raised_by) == (link.person_id, "person_used_since")
     kind = kinds.kind_of(case)
-    assert "Newer work" in kind.why(case) or "posterior" in kind.why(case)
+    assert kind.why(case) == kinds.cause_label(case) == str(leftovers.WHY["person_used_since"])
     assert "identity_links" in kind.title(case)
     assert [len(section.rows) > 0 for section in kind.evidence(case)] == [True, True]
 
