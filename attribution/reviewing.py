@@ -112,6 +112,7 @@ CHOICES = (
         apply=_choose,
         persons=_persons,
         form=ScoutForm,
+        holds_for_alike=True,
     ),
     Choice(
         code="no_scout",

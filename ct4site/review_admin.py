@@ -54,8 +54,15 @@ from ct4site.review.deciding import HeldByOther, Outcome, Overtaken, Wish
 
 DECIDE = "ct4site.decide_case"
 SHOWN = 100
+ALIKE = 10  # cases alike that are offered beside one; all of them are a query of the queue
 CANDIDATES = 5  # so that every choice has a key from 1 to 9
 REFUSED = 409  # somebody or something was quicker
+
+
+DONE_MANY = gettext_lazy(
+    "Decided: %(done)s. Left out because they changed: %(changed)s, held by others: %(held)s,"
+    " cannot be decided so: %(refused)s."
+)
 
 
 def money(amount: Any) -> str:
@@ -364,11 +371,7 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
             )
         else:
             report = many.decide_many(chosen=chosen, wish=wish, actor=user)
-            text = _(
-                "Decided: %(done)s. Left out because they changed: %(changed)s, held by others: %(held)s,"
-                " cannot be decided so: %(refused)s."
-            )
-            messages.success(request, text % report.__dict__)
+            messages.success(request, DONE_MANY % report.__dict__)
         return HttpResponseRedirect(reverse("admin:ct4site_reviewcase_changelist"))
 
     def _answered(self, request: HttpRequest, case: ReviewCase) -> HttpResponse:
@@ -404,6 +407,7 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
             )
         else:
             messages.success(request, format_html("{} {}", _("Decided. The receipt:"), link_to(outcome)))
+            self._decide_alike(request, case, form)
         following = cases.next_case(case, user)
         address = (
             reverse("admin:ct4site_reviewcase_decide", args=[following.pk])
@@ -412,6 +416,23 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
         )
         return HttpResponseRedirect(address)
 
+    def _decide_alike(self, request: HttpRequest, case: ReviewCase, form: DecideForm) -> None:
+        """Decide the cases alike that were ticked the same way, each with a receipt of its own; tell how many."""
+        wanted = set(request.POST.getlist("also"))
+        chosen = [
+            (alike.pk, alike.version)
+            for alike in cases.siblings(case).exclude(pk=case.pk)
+            if f"{alike.pk}:{alike.version}" in wanted
+        ][:ALIKE]
+        if not chosen:
+            return
+        choice = form.chosen_choice()
+        if not (choice.form is None or choice.holds_for_alike):
+            messages.warning(request, _("The cases alike stay open: what was chosen holds for this one only."))
+            return
+        report = many.decide_many(chosen=chosen, wish=form.wish(), actor=_user(request))
+        messages.success(request, DONE_MANY % report.__dict__)
+
     def _page(
         self, request: HttpRequest, case: ReviewCase, form: DecideForm, *, held: bool = False,
         outcome: Outcome | None = None, refusal: Exception | None = None, status: int = 200,
@@ -419,6 +440,12 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
         kind = kinds.kind_of(case)
         is_open = case.status == CaseStatus.OPEN
         following = cases.next_case(case, _user(request)) if is_open else None
+        siblings = list(cases.siblings(case).order_by("-money_at_risk", "opened_at", "pk")[:ALIKE]) if is_open else []
+        names = kinds.names_of({alike.person_key for alike in siblings if alike.person_key})
+        for alike in siblings:
+            alike.name = names.get(alike.person_key, "")  # type: ignore[attr-defined, arg-type]
+            alike.mark = f"{alike.pk}:{alike.version}"  # type: ignore[attr-defined]
+            alike.is_ticked = alike.mark in request.POST.getlist("also")  # type: ignore[attr-defined]
         mine = Decision.objects.filter(actor=_user(request)).order_by("-pk").first()
         context = {
             **self.admin_site.each_context(request),
@@ -442,7 +469,7 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
             "refused_by": getattr(refusal, "decision", None),
             "decisions": list(case.decisions.select_related("actor")[:20]),
             "next": following,
-            "siblings": len(cases.siblings(case).values_list("pk", flat=True)[: SHOWN + 1]) if is_open else 0,
+            "siblings": siblings,
             "last_decision": mine,
             "may_decide": request.user.has_perm(DECIDE) and is_open and not case.is_frozen,
         }
@@ -558,6 +585,11 @@ class DecideForm(forms.Form):
         if cleaned.get("reason_code") == DecisionReason.OTHER and not cleaned.get("reason_text", "").strip():
             self.add_error("reason_text", _("Say it in words."))
         return cleaned
+
+    def chosen_choice(self) -> kinds.Choice:
+        """Return the choice of the valid form."""
+        assert self.chosen is not None
+        return kinds.choice_of(self.case, self.chosen.choice)
 
     def wish(self) -> Wish:
         """Return what the valid form asks for."""

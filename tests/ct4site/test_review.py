@@ -431,6 +431,21 @@ def test_a_case_is_decided_from_its_page_and_the_next_one_opens(browser: Client)
     assert "seen the papers" in receipt.content.decode()
 
 
+def test_cases_alike_are_decided_together_each_with_its_receipt(browser: Client) -> None:
+    first, second, third = conflicts(3)
+    address = reverse("admin:ct4site_reviewcase_decide", args=[first.pk])
+    also = [f"{case.pk}:{case.version}" for case in (second, third)]
+    ReviewCase.objects.filter(pk=third.pk).update(version=9)
+    sent = {"pick": "candidate-0", "reason_code": "first_claim", "version": "1", "also": also}
+    seen = browser.post(address, sent | {"preview": ""})
+    assert seen.content.decode().count('name="also"') == 2
+    browser.post(address, sent | {"shown": seen.context["outcome"].digest, "confirm": "yes"})
+    assert [decision.case for decision in Decision.objects.order_by("pk")] == [first, second]
+    assert ledger(first)[0] == ledger(second)[0] is not None
+    third.refresh_from_db()
+    assert third.status == CaseStatus.OPEN
+
+
 def test_a_decision_needs_a_choice_and_a_reason(browser: Client) -> None:
     (case,) = conflicts()
     address = reverse("admin:ct4site_reviewcase_decide", args=[case.pk])
