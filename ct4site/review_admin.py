@@ -16,6 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -510,18 +511,14 @@ def _user(request: HttpRequest) -> User:
 
 @dataclass
 class Pick:
-    """One line of the choices: its number, what it decides, and the fields it needs."""
+    """One line of the choices: what it decides, on what, and the fields it needs."""
 
-    number: int
     value: str
-    label: Any
-    help: Any
-    choice: str
+    choice: kinds.Choice
     target: Mapping[str, Any]
     candidate: kinds.Candidate | None = None
     form: kinds.TargetForm | None = None
     is_chosen: bool = False
-    needs_approval: bool = False
 
 
 class DecideForm(forms.Form):
@@ -544,37 +541,49 @@ class DecideForm(forms.Form):
     def __init__(self, data: Any = None, *, case: ReviewCase) -> None:
         super().__init__(data, initial={"version": case.version})
         self.case = case
-        kind = kinds.kind_of(case)
-        is_open = case.status == CaseStatus.OPEN
-        choices = list(kind.choices(case)) if is_open else []
-        by_code = {choice.code: choice for choice in choices}
-        pick = data.get("pick", "") if data is not None else ""
-        self.picks: list[Pick] = []
-        for place, candidate in enumerate(kind.candidates(case)[:CANDIDATES] if is_open else ()):
-            if candidate.choice in by_code:
-                known = by_code[candidate.choice]
-                self._add(Pick(0, f"candidate-{place}", known.label, "", known.code, candidate.target, candidate), pick)
-        for choice in choices:
-            made = None
-            if choice.form is not None:
-                made = choice.form(data if pick == choice.code else None, prefix=choice.code, case=case)
-            self._add(
-                Pick(
-                    0, choice.code, choice.label, choice.help, choice.code, {}, None, made,
-                    needs_approval=choice.needs_approval,
-                ),
-                pick,
-            )  # fmt: skip
+        self.kind = kinds.kind_of(case)
+        self.picked = data.get("pick", "") if data is not None else ""
+        self.choices = {choice.code: choice for choice in self.kind.choices(case)} if self._is_open else {}
 
-    def _add(self, item: Pick, chosen: str) -> None:
-        item.number = len(self.picks) + 1
-        item.is_chosen = item.value == chosen
-        self.picks.append(item)
+    @property
+    def _is_open(self) -> bool:
+        return self.case.status == CaseStatus.OPEN
+
+    @cached_property
+    def candidates(self) -> list[Pick]:
+        """The possible answers; looked for only where they are shown or one of them was picked."""
+        found = self.kind.candidates(self.case)[:CANDIDATES] if self._is_open else ()
+        return [
+            self._pick(f"candidate-{place}", self.choices[candidate.choice], candidate)
+            for place, candidate in enumerate(found)
+            if candidate.choice in self.choices
+        ]
+
+    @cached_property
+    def others(self) -> list[Pick]:
+        """The choices that are no candidate, each with its own fields."""
+        return [self._pick(choice.code, choice) for choice in self.choices.values()]
+
+    def _pick(self, value: str, choice: kinds.Choice, candidate: kinds.Candidate | None = None) -> Pick:
+        is_chosen = value == self.picked
+        made = None
+        if candidate is None and choice.form is not None:
+            made = choice.form(self.data if is_chosen else None, prefix=choice.code, case=self.case)
+        return Pick(
+            value=value, choice=choice, target=candidate.target if candidate else {}, candidate=candidate, form=made,
+            is_chosen=is_chosen,
+        )  # fmt: skip
+
+    @property
+    def picks(self) -> list[Pick]:
+        """All lines in the order of their numbers."""
+        return [*self.candidates, *self.others]
 
     @property
     def chosen(self) -> Pick | None:
         """The line that was picked."""
-        return next((item for item in self.picks if item.is_chosen), None)
+        lines = self.candidates if self.picked.startswith("candidate-") else self.others
+        return next((item for item in lines if item.is_chosen), None)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -589,14 +598,16 @@ class DecideForm(forms.Form):
     def chosen_choice(self) -> kinds.Choice:
         """Return the choice of the valid form."""
         assert self.chosen is not None
-        return kinds.choice_of(self.case, self.chosen.choice)
+        return self.chosen.choice
 
     def wish(self) -> Wish:
         """Return what the valid form asks for."""
         chosen = self.chosen
         assert chosen is not None
         target = dict(chosen.target) if chosen.form is None else chosen.form.target()
-        return Wish(chosen.choice, target, self.cleaned_data["reason_code"], self.cleaned_data["reason_text"].strip())
+        return Wish(
+            chosen.choice.code, target, self.cleaned_data["reason_code"], self.cleaned_data["reason_text"].strip()
+        )
 
 
 class ManyForm(forms.Form):

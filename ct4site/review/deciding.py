@@ -68,17 +68,27 @@ class Outcome:
 
 # The rows as they were, and what is done to them; keys of rows that are made now are not known before.
 _DONE = """
+with told as materialized (
+    select distinct on (entries.subject_table, entries.subject_key)
+        entries.action, entries.subject_table, entries.before,
+        count(*) over (partition by entries.subject_table, entries.subject_key) as entries
+    from ops.audit_log as entries
+    where entries.run_id = %(run)s
+    order by entries.subject_table, entries.subject_key, entries.id
+),
+
+counted as (
+    update ops.ingestion_runs as runs
+    set stats = jsonb_build_object('audit', (select coalesce(sum(told.entries), 0) from told))
+    where runs.id = %(run)s
+    returning runs.stats
+)
+
 select
-    coalesce(sum(told.entries), 0),
+    (select (counted.stats ->> 'audit')::bigint from counted),
     coalesce(md5(string_agg(concat_ws('|', told.action, told.subject_table, told.before::text), chr(10) order by
         told.action collate "C", told.subject_table collate "C", told.before::text collate "C")), '')
-from (
-    select distinct on (entries.subject_table, entries.subject_key)
-        entries.*, count(*) over (partition by entries.subject_table, entries.subject_key) as entries
-    from ops.audit_log as entries
-    where entries.id > %(since)s and entries.run_id = %(run)s
-    order by entries.subject_table, entries.subject_key, entries.id
-) as told
+from told
 """
 
 
@@ -98,20 +108,17 @@ def measured(
     run = Run.objects.create(
         job_type=job_type, actor=actor, status=RunStatus.COMPLETED, completed_at=Now(), attempt=1, reverses=reverses
     )
+    touched = sorted(set(known) | set(work(run)))
+    if declared:
+        declared.follow(persons=touched, run_id=run.pk, actor=actor)
     with connection.cursor() as cursor:
-        cursor.execute("select coalesce(max(id), 0) from ops.audit_log")
-        since = cursor.fetchone()[0]
-        touched = sorted(set(known) | set(work(run)))
-        if declared:
-            declared.follow(persons=touched, run_id=run.pk, actor=actor)
-        cursor.execute(_DONE, {"since": since, "run": run.pk})
+        cursor.execute(_DONE, {"run": run.pk})
         audit, done = cursor.fetchone()
     consequences = declared.difference(before, declared.snapshot(touched)) if declared else {}
-    Run.objects.filter(pk=run.pk).update(stats={"audit": int(audit)})
     text = json.dumps([bound_to, consequences, done], sort_keys=True, default=str)
     return Outcome(
         consequences=consequences,
-        audit=int(audit),
+        audit=audit,
         digest=hashlib.sha256(text.encode()).hexdigest(),
         run=run,
         needs_approval=bool(declared and declared.needs_approval(consequences)),
