@@ -16,10 +16,12 @@ from django.utils.translation import gettext as _
 from psycopg2 import sql
 
 from ct4site import sqlfiles
+from ct4site.admin_base import LARGEST_ID, whole_number
 from ct4site.jobs import counted, statement
 from ct4site.review.kinds import Unacceptable
 from identity import signals
 from identity.jobs import FEEDS, apply_decisions, take_writer_lock
+from identity.models import CabinetLead, SourceTable
 
 VIEWS = dict(FEEDS.values())
 """The staging view of each lead table."""
@@ -50,8 +52,12 @@ def link_record(
     _refuse_crowd(facts, 2 if links_driver else 1)
     keys = {"source_table": source_table, "source_pk": source_pk, "person_key": person_key, "driver_id": driver_id}
     told: dict[str, Any] = {"run_id": run_id, "actor": actor, "reason": reason}
-    view = sql.Identifier("canon", VIEWS[source_table])
-    statement("review_link_record", keys | {"is_new": is_new_person}, view=view)
+    statement(
+        "review_link_record",
+        keys | {"is_new": is_new_person},
+        view=sql.Identifier("canon", VIEWS[source_table]),
+        narrowed=_rows_of(source_table, source_pk),
+    )
     if not _has_rows("numbered"):
         raise Unacceptable(_("The feed no longer has this record."))
     if is_new_person:
@@ -227,6 +233,19 @@ def _refuse_refused(
 
 
 # --- writing ----------------------------------------------------------------------------------------
+
+
+def _rows_of(source_table: str, source_pk: str) -> sql.Composable:
+    """Return the condition on the numbers of the rows that a record can be; nothing where its name does not tell."""
+    number = whole_number(source_pk.removeprefix("row:").removeprefix("manual:"), LARGEST_ID)
+    rows = [] if number is None else [number, -number]
+    if source_table == SourceTable.CABINET:
+        delivered = CabinetLead.objects.filter(external_id=source_pk).values_list("pk", flat=True)
+        rows = [*rows, *delivered]
+        # Blanks around an external id are no part of the record's name: such rows are not found by it.
+        if not rows or (number is not None and source_pk == str(number) and not delivered):
+            return sql.SQL("")
+    return sql.SQL("and records.row_id = any({})").format(sql.Literal(rows))
 
 
 def _has_rows(table: str) -> bool:

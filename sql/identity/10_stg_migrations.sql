@@ -32,5 +32,6 @@ select
         'hire_date', migrations.hire_date,
         'created_at', migrations.created_at,
         'updated_at', migrations.updated_at
-    ) as payload
+    ) as payload,
+    migrations.id as row_id
 from public.module_ct_migrations as migrations

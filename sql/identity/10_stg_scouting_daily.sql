@@ -29,5 +29,6 @@ select
         'driver_phone', registrations.driver_phone,
         'driver_license', registrations.driver_license,
         'acquisition_method', registrations.acquisition_method
-    ) as payload
+    ) as payload,
+    registrations.id as row_id
 from public.module_ct_scouting_daily as registrations

@@ -1,5 +1,6 @@
 -- One lead record that a person links by hand, under the names that the rules of origins read (identity_8_origins), and
--- the plan's other facts. {view} is its staging view. Records without a date count from the day they were recorded.
+-- the plan's other facts. {view} is its staging view, {narrowed} says which rows it may be, for an index to find.
+-- Records without a date count from the day they were recorded.
 drop table if exists pg_temp.numbered, pg_temp.decisions, pg_temp.match_drivers, pg_temp.origins, pg_temp.linking;
 create temp table numbered on commit drop as
 select distinct on (records.source_pk) -- a feed without unique index may hold a record twice
@@ -12,7 +13,7 @@ select distinct on (records.source_pk) -- a feed without unique index may hold a
     records.phone_is_weak, records.license_norm, records.plate_norm, records.name_norm, records.record_digest,
     records.payload
 from {view} as records
-where records.source_pk = %(source_pk)s
+where records.source_pk = %(source_pk)s {narrowed}
 order by records.source_pk, records.record_digest;
 
 create temp table decisions on commit drop as
