@@ -486,5 +486,9 @@ register(
         why=why,
         evidence=sections,
         candidates=candidates,
+        causes_in_words={
+            **dict(OrphanReason.choices),
+            PURGED_WITH_LEAD: gettext_lazy("Purged, and a lead came since"),
+        },
     )
 )
