@@ -1,6 +1,7 @@
 -- Who holds a key beside a row, whether the two can be one human, and which rows are one (Q76, Q79, domain.md 5.3).
 -- Names contradict as everywhere; one phone with two licences is one human only under one
 -- name. A key whose holders contradict each other founds nobody; whom a person refused contradicts. Fills pairs,
+-- contested, known and clusters.
 
 create temp table pairs on commit drop as
 select
