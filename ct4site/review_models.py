@@ -102,7 +102,15 @@ class ReviewCase(models.Model):
         ]
         indexes = [
             models.Index("status", F("money_at_risk").desc(), "opened_at", "id", name="case_by_money"),
-            models.Index(fields=["kind", "signature"], name="case_by_signature", condition=Q(status="OPEN")),
+            models.Index(
+                "kind",
+                "signature",
+                F("money_at_risk").desc(),
+                "opened_at",
+                "id",
+                name="case_by_signature",
+                condition=Q(status="OPEN"),
+            ),
             models.Index(fields=["person_key"], name="case_by_person", condition=Q(person_key__isnull=False)),
             models.Index(
                 fields=["leased_to", "leased_until"], name="case_by_lease", condition=Q(leased_to__isnull=False)

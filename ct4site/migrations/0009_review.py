@@ -223,7 +223,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='reviewcase',
-            index=models.Index(condition=models.Q(('status', 'OPEN')), fields=['kind', 'signature'], name='case_by_signature'),
+            index=models.Index(models.F('kind'), models.F('signature'), models.OrderBy(models.F('money_at_risk'), descending=True), models.F('opened_at'), models.F('id'), condition=models.Q(('status', 'OPEN')), name='case_by_signature'),
         ),
         migrations.AddIndex(
             model_name='reviewcase',
