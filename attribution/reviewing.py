@@ -50,7 +50,9 @@ def _read(case: ReviewCase) -> Dossier:
 
     known: Dossier | None = getattr(case, "dossier", None)
     if known is None:
-        known = case.dossier = dossier.of(Person.objects.get(pk=_key(case)))  # type: ignore[attr-defined]
+        # A roll-back may have taken the person away since; the closed case can still be read.
+        person = Person.objects.filter(pk=_key(case)).first() or Person(pk=_key(case))
+        known = case.dossier = dossier.of(person)  # type: ignore[attr-defined]
     return known
 
 

@@ -53,7 +53,7 @@ from ct4site.models import (
 from ct4site.review import approving, cases, deciding, kinds, many, reversing
 from ct4site.review.deciding import HeldByOther, Outcome, Overtaken, Wish
 
-DECIDE = "ct4site.decide_case"
+DECIDE = deciding.DECIDE
 SHOWN = 100
 ALIKE = 10  # cases alike that are offered beside one; all of them are a query of the queue
 CANDIDATES = 5  # so that every choice has a key from 1 to 9
@@ -370,6 +370,10 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
             messages.success(
                 request, format_html("{} {}", _("Proposed. Another person has to approve it:"), link_to(proposal))
             )
+            if left := len(chosen) - len(proposal.request["cases"]):
+                messages.warning(
+                    request, _("Left out because they changed or somebody holds them: %(left)d.") % {"left": left}
+                )
         else:
             report = many.decide_many(chosen=chosen, wish=wish, actor=user)
             messages.success(request, DONE_MANY % report.__dict__)
@@ -808,6 +812,12 @@ def choice_label(decision: Decision) -> str:
 # --- proposals --------------------------------------------------------------------------------------------
 
 
+class AnswerForm(forms.Form):
+    """What an approver says to a proposal."""
+
+    answer = forms.CharField(required=False, max_length=deciding.LONGEST_REASON)
+
+
 class WaitingFilter(OpenFirstFilter):
     """Those that wait unless asked otherwise."""
 
@@ -889,7 +899,11 @@ class ProposalAdmin(ReadOnlyAdmin):
         """Approve, refuse or withdraw a proposal."""
         if not self.has_view_permission(request) or not Proposal.objects.filter(pk=proposal_id).exists():
             raise PermissionDenied
-        text = request.POST.get("answer", "")
+        form = AnswerForm(request.POST)
+        if not form.is_valid():
+            messages.error(request, str(form.errors["answer"][0]))
+            return HttpResponseRedirect(reverse("admin:ct4site_proposal_change", args=[proposal_id]))
+        text = form.cleaned_data["answer"]
         try:
             if "withdraw" in request.POST:
                 proposal = approving.withdraw(proposal_id=proposal_id, actor=_user(request))

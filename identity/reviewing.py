@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from ct4site.admin_base import NOTHING, Section, classify_query, lima_time
 from ct4site.models import ReviewCase
+from ct4site.privacy import personal, searchable
 from ct4site.review.kinds import Candidate, Choice, Deciding, TargetForm
 from identity import linking
 from identity.models import DriverIndexEntry, Link, Person, ReasonCode, Refusal, SourceTable, Unmatched
@@ -53,7 +54,7 @@ class WhomForm(TargetForm):
 
     def clean_driver_id(self) -> str:
         """Return the driver or person key that the text means; a text that means none or several is refused."""
-        keys = classify_query(self.cleaned_data["driver_id"])
+        keys = searchable(classify_query(self.cleaned_data["driver_id"]))
         if "uuid" in keys and Person.objects.filter(pk=keys["uuid"]).exists():
             self._target = {"person_key": str(keys["uuid"])}
             return str(keys["uuid"])
@@ -226,7 +227,7 @@ def _remaining(case: ReviewCase) -> int:
 
 def candidates(case: ReviewCase) -> list[Candidate]:
     """Return who the record of a case may be, with one sentence each on why it fits or not."""
-    from identity.admin.comparing import marked, marked_name
+    from identity.admin.comparing import marked, marked_name, marked_personal
 
     item = unmatched_of(case)
     entries = _entries(item)
@@ -244,9 +245,13 @@ def candidates(case: ReviewCase) -> list[Candidate]:
         theirs = driver.full_name_norm or person.primary_full_name
         facts: dict[str, tuple[Any, Any]] = {
             _("Name"): (name or NOTHING, marked_name(theirs, name)),
-            _("Phone"): (item.phone_norm or NOTHING, marked(driver.phone_norm or person.primary_phone, item.phone_norm)),
+            _("Phone"): (
+                personal(item.phone_norm) or NOTHING,
+                marked_personal(driver.phone_norm or person.primary_phone, item.phone_norm),
+            ),
             _("Licence"): (
-                item.license_norm or NOTHING, marked(driver.license_norm or person.primary_license, item.license_norm),
+                personal(item.license_norm) or NOTHING,
+                marked_personal(driver.license_norm or person.primary_license, item.license_norm),
             ),
             _("Plate"): (item.plate_norm or NOTHING, marked(driver.plate_norm, item.plate_norm)),
             _("Date of the record, hire date"): (lima_time(item.snapshot_date), lima_time(driver.hire_date)),

@@ -9,12 +9,17 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
+from ct4site.jobs import JobError
 from ct4site.models import Decision, Deed, Proposal, ProposalStatus, ReviewCase, Run
-from ct4site.review import deciding, many
+from ct4site.review import deciding, kinds, many
 from ct4site.review.deciding import Outcome, Overtaken, Wish
 from ct4site.rollback import start_roll_back
 
 APPROVE = "ct4site.approve_proposal"
+# What the proposer must still be allowed to when it is done.
+NEEDED = {
+    Deed.DECIDE: deciding.DECIDE, Deed.DECIDE_MANY: deciding.DECIDE, Deed.ROLL_BACK: "ct4site.roll_back_run"
+}  # fmt: skip
 
 
 class NotAllowed(Exception):
@@ -79,13 +84,16 @@ def answer(*, proposal_id: int, approver: User, approve: bool, text: str = "") -
     """Approve or refuse a proposal; what is approved is done at once, as its proposer, if it is still what was proposed.
 
     Returns the proposal: APPROVED, REFUSED, or OUTDATED when it would not do any more what was proposed. Raises
-    ``NotAllowed``: no right to approve, the proposer himself, or an answer was given before.
+    ``NotAllowed``: no right to approve, the proposer himself, a proposer who may not do it any more, a roll-back that
+    cannot start, or an answer was given before.
     """
     with transaction.atomic():
         approver = User.objects.get(pk=approver.pk)  # rights may have gone since the page was opened
         proposal = _waiting(proposal_id)
         if refusal := may_answer(proposal, approver):
             raise NotAllowed(refusal)
+        if approve and not proposal.proposed_by.has_perm(NEEDED[Deed(proposal.deed)]):
+            raise NotAllowed(_("The proposer may not do this any more. Refuse the proposal."))
         status = ProposalStatus.APPROVED if approve else ProposalStatus.REFUSED
         if approve and not _is_as_proposed(proposal):
             status = ProposalStatus.OUTDATED
@@ -153,7 +161,7 @@ def _is_as_proposed(proposal: Proposal) -> bool:
         with transaction.atomic():
             done = _decide(proposal)
             transaction.set_rollback(True)
-    except Overtaken:
+    except (Overtaken, kinds.Unacceptable):
         return False
     return isinstance(done, Decision)
 
@@ -171,7 +179,10 @@ def _decide(proposal: Proposal) -> Decision | Outcome:
 
 def _carry_out(proposal: Proposal) -> None:
     if proposal.deed == Deed.ROLL_BACK:
-        start_roll_back(run_id=proposal.request["run"], actor=proposal.proposed_by.get_username(), queue=True)
+        try:
+            start_roll_back(run_id=proposal.request["run"], actor=proposal.proposed_by.get_username(), queue=True)
+        except JobError as error:
+            raise NotAllowed(str(error)) from error
     else:
         _decide(proposal)
 

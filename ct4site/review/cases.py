@@ -52,12 +52,8 @@ def refresh(kind: str | None = None, keys: list[str] | None = None) -> dict[str,
     causes = sql.SQL("\nunion all\n").join(
         sql.SQL(
             "select {}::text as kind, subject_key, person_key, driver_id, raised_by, since, signature, cause_digest"
-            " from {}{}"
-        ).format(
-            sql.Literal(str(found.code)),
-            sql.Identifier(*found.causes.split(".")),
-            sql.SQL("" if keys is None else f" where {found.narrowed_by}").format(keys=_texts(keys or [])),
-        )
+            " from {}"
+        ).format(sql.Literal(str(found.code)), _causes(found, keys))
         for found in wanted
     )
     cases = sql.SQL(
@@ -75,8 +71,22 @@ def refresh(kind: str | None = None, keys: list[str] | None = None) -> dict[str,
     )
 
 
-def _texts(keys: list[str]) -> sql.Composable:
-    return sql.SQL("{}::text[]").format(sql.Literal(keys))
+def _causes(kind: kinds.Kind, keys: list[str] | None) -> sql.Composable:
+    """Return the view of a kind's causes, narrowed to those of some subjects unless ``keys`` is None."""
+    view = sql.Identifier(*kind.causes.split("."))
+    if keys is None:
+        return view
+    listed = sql.SQL("{}::text[]").format(sql.Literal(keys))
+    return sql.SQL("{} where {}").format(view, sql.SQL(kind.narrowed_by).format(keys=listed))
+
+
+def cause_digest(case: ReviewCase) -> str | None:
+    """Return what a case would rest on if it were brought up to date now; None when its cause is gone."""
+    causes = _causes(kinds.kind_of(case), [case.subject_key])
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("select cause_digest from {}").format(causes))
+        row = cursor.fetchone()
+    return None if row is None else str(row[0])
 
 
 def refresh_of_persons(persons: list[Any]) -> None:
@@ -139,11 +149,15 @@ def release(case_id: int, user: User) -> None:
         cursor.execute(_RELEASE, {"user": user.pk, "case": case_id})
 
 
+def free_for(user: User) -> QuerySet[ReviewCase]:
+    """Return the open cases that a user may take: nobody else looks at them, and they wait for no second person."""
+    found = ReviewCase.objects.filter(status=CaseStatus.OPEN, is_frozen=False)
+    return found.filter(Q(leased_to=None) | Q(leased_to=user) | Q(leased_until__lt=Now()))
+
+
 def next_case(after: ReviewCase | None, user: User) -> ReviewCase | None:
     """Return the case after one in the queue's order (most money, then oldest) that is free for the user; None at its end."""
-    found = ReviewCase.objects.filter(status=CaseStatus.OPEN, is_frozen=False)
-    found = found.filter(Q(leased_to=None) | Q(leased_to=user) | Q(leased_until__lt=Now()))
-    found = found.order_by("-money_at_risk", "opened_at", "pk")
+    found = free_for(user).order_by("-money_at_risk", "opened_at", "pk")
     if after is None:
         return found.first()
     # Two questions that the queue's index answers at once; asked as one it would read all that comes before.

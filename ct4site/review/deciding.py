@@ -16,11 +16,13 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ct4site.models import CaseStatus, ClosedBecause, Decision, JobType, Proposal, ReviewCase, Run, RunStatus
 from ct4site.review import cases, kinds
 
+DECIDE = "ct4site.decide_case"
 LONGEST_REASON = 2000
 
 
@@ -34,13 +36,14 @@ class Overtaken(Exception):
 
 
 class HeldByOther(Exception):
-    """Somebody else is looking at the case."""
+    """Somebody else is looking at the case, or the person at too many others."""
 
     def __init__(self, case: ReviewCase) -> None:
         self.case = case
-        super().__init__(
-            _("%(who)s holds this case.") % {"who": case.leased_to.get_username() if case.leased_to else "–"}
-        )
+        if case.leased_to is not None and case.leased_until is not None and case.leased_until >= timezone.now():
+            super().__init__(_("%(who)s holds this case.") % {"who": case.leased_to.get_username()})
+        else:
+            super().__init__(_("You hold as many cases as one person may. Decide or leave another one first."))
 
 
 @dataclass(frozen=True)
@@ -176,9 +179,12 @@ def decide_unseen(
 ) -> Decision:
     """Decide one of many cases without a preview of its own; inside a transaction. Returns the receipt.
 
-    Raises as ``preview``, and ``kinds.Unacceptable`` for one that needs a second person of its own.
+    Raises as ``preview``, ``Overtaken`` also when the cause is not what it was at that version, and
+    ``kinds.Unacceptable`` for one that needs a second person of its own.
     """
     case = _locked(case_id, actor, expected_version, approving=proposal is not None)
+    if cases.cause_digest(case) != case.cause_digest:
+        raise Overtaken(case)
     outcome = _done(case, wish, actor)
     if outcome.needs_approval and proposal is None:
         raise kinds.Unacceptable(_("This needs a second person."))
@@ -243,8 +249,12 @@ def _done(case: ReviewCase, wish: Wish, actor: User) -> Outcome:
         reverses=None,
         persons=choice.persons(case, wish.target),
         work=work,
-        bound_to={"case": case.pk, "version": case.version, "choice": wish.choice, "target": wish.target},
-    )
+        # The cause as it is now: what a refresh of the cases has not seen yet, nobody has weighed.
+        bound_to={
+            "case": case.pk, "version": case.version, "cause": cases.cause_digest(case), "choice": wish.choice,
+            "target": wish.target,
+        },
+    )  # fmt: skip
     if choice.needs_approval:
         outcome = Outcome(**{**outcome.__dict__, "needs_approval": True})
     return outcome

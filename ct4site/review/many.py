@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from ct4site.models import CaseStatus, Deed, Proposal, ReviewCase
-from ct4site.review import deciding, kinds
+from ct4site.review import cases, deciding, kinds
 from ct4site.review.deciding import HeldByOther, Overtaken, Wish
 
 MOST = 500  # of one go; a query of more is done in several
@@ -59,7 +59,7 @@ def decide_many(*, chosen: Chosen, wish: Wish, actor: User, proposal: Proposal |
                     case_id=case_id, wish=wish, actor=actor, expected_version=version, proposal=proposal
                 )
             report.done += 1
-        except Overtaken:
+        except (Overtaken, ReviewCase.DoesNotExist):
             report.changed += 1
         except HeldByOther:
             report.held += 1
@@ -69,16 +69,24 @@ def decide_many(*, chosen: Chosen, wish: Wish, actor: User, proposal: Proposal |
 
 
 def propose_many(*, chosen: Chosen, wish: Wish, actor: User) -> Proposal:
-    """Propose to decide cases alike, and freeze them until the answer; returns the proposal."""
+    """Propose to decide cases alike, and freeze them until the answer; returns the proposal.
+
+    Cases that changed since they were chosen, wait for an answer already or are held by somebody else are left out.
+    Raises ``kinds.Unacceptable`` when none is left.
+    """
     with transaction.atomic():
+        free = cases.free_for(actor).select_for_update().filter(pk__in=[case_id for case_id, _version in chosen])
+        versions = dict(free.order_by("pk").values_list("pk", "version"))
+        free_now = [[case_id, version] for case_id, version in chosen if versions.pop(case_id, None) == version]
+        if not free_now:
+            raise kinds.Unacceptable(_("None of these cases is free any more. Look at the queue again."))
         proposal = Proposal.objects.create(
             deed=Deed.DECIDE_MANY,
-            request={"choice": wish.choice, "target": wish.target, "cases": chosen},
-            digest=digest_of(chosen, wish),
+            request={"choice": wish.choice, "target": wish.target, "cases": free_now},
+            digest=digest_of(free_now, wish),
             **deciding.proposed_by(wish, actor),
         )
-        keys = [case_id for case_id, _version in chosen]
-        ReviewCase.objects.filter(pk__in=keys, status=CaseStatus.OPEN).update(
+        ReviewCase.objects.filter(pk__in=[case_id for case_id, _version in free_now]).update(
             is_frozen=True, leased_to=None, leased_since=None, leased_until=None
         )
     return proposal

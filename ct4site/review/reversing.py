@@ -43,34 +43,56 @@ class Reversal:
         return "-".join(outcome.digest[:32] for outcome in self.outcomes)
 
 
-# Later decisions, not taken back yet, on a row or person of this one.
+# Later decisions, not taken back yet, on a row or person of this one. A decision and its reversal that are both later
+# cancel each other out: a reversal at an odd depth above a later decision stands in nobody's way.
 _DEPENDENT = """
-with mine as (
+with recursive mine as (
     select entries.subject_table, entries.subject_key, entries.person_key, max(entries.id) as last_id
     from ops.audit_log as entries
     where entries.run_id = %(run)s
     group by entries.subject_table, entries.subject_key, entries.person_key
+),
+
+found as (
+    select distinct decisions.id
+    from mine
+    inner join ops.audit_log as later
+        on later.id > mine.last_id
+        and (later.person_key = mine.person_key
+            or (later.subject_table = mine.subject_table and later.subject_key = mine.subject_key))
+    inner join ops.review_decisions as decisions on decisions.run_id = later.run_id
+    where decisions.id > %(decision)s
+        and not exists (select 1 from ops.review_decisions as undone where undone.reverses_id = decisions.id)
+),
+
+chains as (
+    select found.id, found.id as first_id, 0 as depth from found
+    union all
+    select chains.id, decisions.reverses_id, chains.depth + 1
+    from chains
+    inner join ops.review_decisions as decisions on decisions.id = chains.first_id and decisions.reverses_id is not null
 )
 
-select distinct decisions.id
-from mine
-inner join ops.audit_log as later
-    on later.id > mine.last_id
-    and (later.person_key = mine.person_key
-        or (later.subject_table = mine.subject_table and later.subject_key = mine.subject_key))
-inner join ops.review_decisions as decisions on decisions.run_id = later.run_id
-where decisions.id > %(decision)s and decisions.reverses_id is distinct from %(decision)s
-    and not exists (select 1 from ops.review_decisions as undone where undone.reverses_id = decisions.id)
-order by decisions.id desc
+select chains.id
+from chains
+group by chains.id
+having max(chains.depth) %% 2 = 0 or min(chains.first_id) < %(oldest)s
 """
 
 
 def dependent(decision: Decision) -> list[Decision]:
-    """Return the later decisions that stand on one, the newest first."""
+    """Return the later decisions that stand on one, or on one of those, the newest first."""
+    found: dict[int, Decision] = {}
+    waiting = [decision]
     with connection.cursor() as cursor:
-        cursor.execute(_DEPENDENT, {"run": decision.run_id, "decision": decision.pk})
-        keys = [row[0] for row in cursor.fetchall()]
-    return list(Decision.objects.filter(pk__in=keys).select_related("case", "actor").order_by("-pk"))
+        while waiting:
+            one = waiting.pop()
+            asked = {"run": one.run_id, "decision": one.pk, "oldest": decision.pk}
+            cursor.execute(_DEPENDENT, asked)
+            keys = {row[0] for row in cursor.fetchall()} - found.keys()
+            waiting += Decision.objects.filter(pk__in=keys).select_related("case", "actor", "run")
+            found |= {later.pk: later for later in waiting}
+    return sorted(found.values(), key=lambda later: -later.pk)
 
 
 def preview(*, decision_id: int, wish: Wish, actor: User, together: bool = False) -> Reversal:

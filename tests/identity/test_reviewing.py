@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
+from ct4site import privacy
 from ct4site.models import CaseKind, CaseStatus, Decision, ReviewCase
 from ct4site.review import cases, deciding, kinds, reversing
 from ct4site.review.deciding import Wish
@@ -215,12 +216,28 @@ def test_whoever_is_meant_may_be_typed_by_any_key(family: tuple[Record, list[str
     account = Driver.objects.get(driver_id=juan)
     own = factories.a_recruited_driver(PEDRO)
     factories.match()
-    for text in (juan, juan.upper(), account.license_number, account.car_number, JUAN, "mamani juan"):
-        assert typed(case, text) == {"driver_id": juan}, text
+    with privacy.page_for(User(is_superuser=True, is_active=True)):
+        for text in (juan, juan.upper(), account.license_number, account.car_number, JUAN, "mamani juan"):
+            assert typed(case, text) == {"driver_id": juan}, text
+        found = typed(case, str(account.phone))
+    assert "varios conductores" in found and rosa in found
     person = str(person_of(own.lead))
     assert typed(case, person) == {"person_key": person}
     assert "Ningún conductor" in typed(case, "zzz")
-    assert "varios conductores" in typed(case, str(account.phone)) and rosa in typed(case, str(account.phone))
+
+
+def test_phones_and_licences_are_hidden_from_whoever_may_not_see_them_and_find_nobody(
+    family: tuple[Record, list[str]],
+) -> None:
+    lead, (juan, _rosa) = family
+    case = the_case(lead)
+    account = Driver.objects.get(driver_id=juan)
+    for text in (account.phone, account.license_number):
+        assert "Ningún conductor" in typed(case, str(text))
+    shown = str([candidate.facts for candidate in reviewing.candidates(case)])
+    assert str(account.phone)[-9:] not in shown and str(account.license_number) not in shown
+    with privacy.page_for(User(is_superuser=True, is_active=True)):
+        assert str(account.license_number) in str([found.facts for found in reviewing.candidates(case)])
 
 
 # --- the page ---------------------------------------------------------------------------------------

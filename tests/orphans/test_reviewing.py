@@ -58,7 +58,9 @@ class Story(NamedTuple):
 
 @pytest.fixture
 def reviewer(django_user_model: type[User]) -> User:
-    return django_user_model.objects.create_user("rosa", email="rosa@example.com")
+    user = django_user_model.objects.create_user("rosa", email="rosa@example.com")
+    user.user_permissions.add(Permission.objects.get(codename="decide_case"))
+    return user
 
 
 @pytest.fixture
