@@ -32,6 +32,7 @@ from ct4site.admin_base import (
     ReadOnlyAdmin,
     SearchMixin,
     Section,
+    json_table,
     key_search,
     lima_time,
     link_to,
@@ -692,7 +693,7 @@ class DecisionAdmin(ReadOnlyAdmin):
     list_select_related = ("case", "actor", "reverses", "reversed_by")
     ordering = ("-pk",)
     sortable_by: ClassVar[tuple[str, ...] | None] = ()
-    fields = ("when", "actor", "of_case", "what", "target", "reason", "reason_text", "approved_by", "state", "run_link")
+    fields = ("when", "actor", "of_case", "what", "chosen", "reason", "reason_text", "approved_by", "state", "run_link")
     readonly_fields = fields
 
     @admin.display(description=gettext_lazy("receipt"))
@@ -710,6 +711,10 @@ class DecisionAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("decision"))
     def what(self, decision: Decision) -> str:
         return choice_label(decision)
+
+    @admin.display(description=gettext_lazy("chosen"))
+    def chosen(self, decision: Decision) -> SafeString | str:
+        return json_table(decision.target)
 
     @admin.display(description=gettext_lazy("reason"))
     def reason(self, decision: Decision) -> str:
@@ -852,7 +857,7 @@ class ProposalAdmin(ReadOnlyAdmin):
         label = next(
             (c.label for c in kinds.kind_of(proposal.case).choices(proposal.case) if c.code == asked.get("choice")), ""
         )
-        return format_html("{} {}", label, _in_words(asked.get("target")))
+        return format_html("{} {}", label, json_table(asked.get("target")))
 
     @admin.display(description=gettext_lazy("proposed"))
     def proposed(self, proposal: Proposal) -> SafeString | str:

@@ -31,8 +31,13 @@ def by_record(keys: Mapping[str, Any]) -> Q:
     return Q(source_table__in=SourceTable.values, source_pk=keys["text"])
 
 
+def by_account(keys: Mapping[str, Any]) -> Q:
+    """Return the search by the id of an account; ids differ in nothing but case between the feeds (F28)."""
+    return Q(driver_id=keys["text"].lower())
+
+
 DRIVER_SEARCHES: tuple[Search, ...] = (
-    key_search("driver_id", "text"),
+    by_account,
     key_search("phone_norm", "phone"),
     key_search("license_norm", "license"),
     key_search("plate_norm", "plate"),

@@ -116,6 +116,8 @@ def test_a_person_whom_the_ledger_does_not_know_is_decided_too() -> None:
     assert found.evidence_json["previous_rule"] is None
 
 
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)  # so many jobs in one transaction hold too many locks
 def test_no_job_changes_what_a_person_decided() -> None:
     person, case = a_conflict()
     decided(case, "choose_scout", scout_id=9)

@@ -163,6 +163,8 @@ def test_the_backfill_of_scouting_links_neither_joins_nor_founds_a_refused_perso
     assert factories.answer(second) == "KEY_MATCH_NAME_CONTRADICTS" and sound()
 
 
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)  # so many jobs in one transaction hold too many locks
 def test_a_refused_record_is_no_evidence_for_an_orphan() -> None:
     driver = factories.a_driver(JUAN, phone="987651234", park=None)
     orphan = factories.an_orphan(JUAN, driver_id=driver, phone="987651234")

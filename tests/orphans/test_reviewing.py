@@ -433,6 +433,8 @@ def test_what_was_put_there_by_hand_is_released_by_the_lead_it_has_when_it_is_se
 # --- people and jobs ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)  # so many jobs in one transaction hold too many locks
 def test_no_job_touches_what_was_decided(reviewer: User, approver: User) -> None:
     phones = [a_phone(930 + number) for number in range(4)]
     free, others = a_lead("ZUTA VILCA IRMA", phone=a_phone(934)), a_recruited_driver("CACHAY RIOS BLANCA")

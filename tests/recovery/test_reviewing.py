@@ -131,6 +131,8 @@ def test_a_kept_origin_stays_and_is_not_asked_about_again() -> None:
     assert not complaints(by_hand=True)
 
 
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)  # so many jobs in one transaction hold too many locks
 def test_no_job_changes_what_a_person_decided() -> None:
     lead, other = a_linked_lead(), a_linked_lead(ROSA, a_phone(803))
     match()
