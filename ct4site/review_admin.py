@@ -51,7 +51,7 @@ from ct4site.models import (
     ReviewCase,
     Run,
 )
-from ct4site.review import approving, cases, deciding, kinds, many, reversing
+from ct4site.review import approving, cases, deciding, kinds, leftovers, many, reversing
 from ct4site.review.deciding import HeldByOther, Outcome, Overtaken, Wish
 
 DECIDE = deciding.DECIDE
@@ -720,6 +720,10 @@ class DecisionAdmin(ReadOnlyAdmin):
     def reason(self, decision: Decision) -> str:
         return decision.get_reason_code_display()
 
+    @admin.display(description=gettext_lazy("chosen"))
+    def chosen(self, decision: Decision) -> SafeString | str:
+        return _in_words(decision.target)
+
     @admin.display(description=gettext_lazy("approved by"))
     def approved_by(self, decision: Decision) -> SafeString | str:
         if decision.proposal is None:
@@ -788,7 +792,8 @@ class DecisionAdmin(ReadOnlyAdmin):
                 ],
             }
         except reversing.StandsFirm as refusal:
-            context |= {"refusal": refusal, "dependent": refusal.decisions, "rows": refusal.rows}
+            rows = [(table, leftovers.outcome_in_words(why), number, keys) for table, why, number, keys in refusal.rows]
+            context |= {"refusal": refusal, "dependent": refusal.decisions, "rows": rows}
             status = 200 if request.method == "GET" else REFUSED
         except Overtaken:
             context["taken_back"] = True

@@ -12,12 +12,16 @@ from playwright.sync_api import Page, expect
 
 from attribution.models import LedgerEntry
 from ct4site.models import CaseKind, Decision, JobType, ReviewCase
+from ct4site.review import approving, cases, many
+from ct4site.review.deciding import Wish
+from identity.models import Person
 from orphans.models import OrphanStatus, QuarantinedDriver
 from tests import factories
 from tests.attribution import stories
 from tests.browser.conftest import Visit
+from tests.browser.looks import assert_looks_right, assert_pages_look_right
 from tests.factories import Record, link_of
-from tests.reviewers import is_open, refresh
+from tests.reviewers import a_reviewer, case_of, decided, is_open, previewed, refresh, taken_back
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -161,6 +165,99 @@ def test_a_case_is_decided_and_taken_back_without_a_mouse_in_english(visit, supe
     page.wait_for_url(f"**/decision/{decision.pk}/change/")
     assert_taken_back(story, before, decision)
     assert window.complaints == []
+
+
+@pytest.fixture
+def pages(superuser, world) -> dict[str, str]:
+    """Every page of review that an address leads to, in every state that looks different."""
+    ana, purged = a_reviewer(), world[CaseKind.ORPHAN].case
+    for _number in range(5):
+        stories.a_claimed_person(("scouting", 70, 1), ("scouting", 71, 3))
+    factories.run_job(JobType.PROCESS_LEDGER)
+    refresh()
+    known = [story.case.pk for story in world.values()]
+    held, alone, undone, later, raced = ReviewCase.objects.filter(kind=CaseKind.CONFLICT).exclude(pk__in=known)
+    cases.lease(held.pk, ana)
+    receipt = decided(alone, "choose_scout", scout_id=70)
+    stood_on = decided(later, "choose_scout", scout_id=70)
+    stories.events_of(Person.objects.get(pk=later.person_key), ("scouting", 72, 4))
+    refresh()
+    decided(case_of(CaseKind.CONFLICT, later.person_key), "choose_scout", scout_id=72)
+    gone = decided(undone, "no_scout")
+    reversal = taken_back(gone)
+    purge = approving.propose_decision(
+        case_id=purged.pk, wish=Wish("purge", {}, "no_evidence", "nadie lo conoce"), actor=ana,
+        expected_version=purged.version, shown=previewed(purged, "purge").digest,
+    )  # fmt: skip
+    following = world[CaseKind.UNMATCHED].following
+    own = many.propose_many(
+        chosen=[(following.pk, following.version)], wish=Wish("set_aside", {}, "no_evidence", "basura"), actor=superuser
+    )
+    return {
+        "queue": f"{QUEUE}?status=all",
+        "queue-empty": f"{QUEUE}?kind__exact={CaseKind.ORIGIN}",
+        "many": f"{QUEUE}many/?kind__exact={CaseKind.CONFLICT}",
+        "many-kinds": f"{QUEUE}many/",
+        "conflict": world[CaseKind.CONFLICT].address,
+        "unmatched": world[CaseKind.UNMATCHED].address,
+        "waiting": page_of(purged),
+        "held": page_of(held),
+        "decided": page_of(alone),
+        "decisions": reverse("admin:ct4site_decision_changelist"),
+        "receipt": receipt_of(receipt),
+        "receipt-undone": receipt_of(gone),
+        "receipt-reversal": receipt_of(reversal),
+        "reverse": receipt_of(receipt, "reverse"),
+        "reverse-stood-on": receipt_of(stood_on, "reverse"),
+        "reverse-undone": receipt_of(gone, "reverse"),
+        "proposals": reverse("admin:ct4site_proposal_changelist"),
+        "proposal": reverse("admin:ct4site_proposal_change", args=[purge.pk]),
+        "proposal-own": reverse("admin:ct4site_proposal_change", args=[own.pk]),
+        "raced": page_of(raced),
+    }
+
+
+def receipt_of(decision: Decision, page: str = "change") -> str:
+    return reverse(f"admin:ct4site_decision_{page}", args=[decision.pk])
+
+
+@pytest.mark.slow
+def test_every_page_fits_every_window_reads_well_and_breaks_no_security_policy(visit, superuser, pages, screenshot):
+    raced = pages.pop("raced")
+    window: Visit = visit(superuser)
+    assert_pages_look_right(window, pages, "review", screenshot)
+
+    page = window.go(pages["conflict"])
+    page.get_by_label("Motivo", exact=True).select_option("called")
+    page.get_by_role("button", name="Ver consecuencias").click()
+    page.get_by_text("Elige qué decidir").wait_for()
+    refused(window, 422)
+    assert_looks_right(window, "review-incomplete", screenshot)
+    preview(page)
+    assert_looks_right(window, "review-preview", screenshot)
+
+    page = window.go(raced)
+    preview(page)
+    case = ReviewCase.objects.get(pk=raced.split("/")[-3])
+    cases.release(case.pk, superuser)
+    decided(case, "no_scout")
+    page.locator(".consequences button").click()
+    page.get_by_text("No se aplicó nada").wait_for()
+    refused(window, 409)
+    assert_looks_right(window, "review-refused", screenshot)
+
+
+def preview(page: Page) -> None:
+    page.get_by_role("radio").first.check()
+    page.get_by_label("Motivo", exact=True).select_option("called")
+    page.get_by_role("button", name="Ver consecuencias").click()
+    page.locator("#consequences-title").wait_for()
+
+
+def refused(window: Visit, status: int) -> None:
+    """The console tells of the page's status, and of nothing else."""
+    assert [str(status) in complaint for complaint in window.complaints] == [True]
+    window.complaints.clear()
 
 
 def press(page: Page, *keys: str) -> None:
