@@ -720,10 +720,6 @@ class DecisionAdmin(ReadOnlyAdmin):
     def reason(self, decision: Decision) -> str:
         return decision.get_reason_code_display()
 
-    @admin.display(description=gettext_lazy("chosen"))
-    def chosen(self, decision: Decision) -> SafeString | str:
-        return _in_words(decision.target)
-
     @admin.display(description=gettext_lazy("approved by"))
     def approved_by(self, decision: Decision) -> SafeString | str:
         if decision.proposal is None:
