@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -12,11 +13,13 @@ from django.utils import timezone
 from attribution.following import follow
 from attribution.models import LedgerEntry, PersonScout, ScoutConflict
 from ct4site import invariants
-from ct4site.models import AuditEntry, CaseKind, ClosedBecause, JobType, ReviewCase
-from ct4site.review import cases, kinds
+from ct4site.models import AuditEntry, CaseKind, ClosedBecause, JobType, Proposal, ReviewCase
+from ct4site.review import approving, cases, deciding, kinds
+from ct4site.review.deciding import Outcome, Wish
 from ct4site.review.kinds import Unacceptable
 from identity.models import Person
 from tests.attribution.stories import a_claimed_person, a_registration_of, a_run, a_scout, an_entry, events_of
+from tests.attribution.test_following import a_driving_recruit, registered, settled_world
 from tests.factories import changes, run_job
 from tests.reviewers import a_reviewer, case_of, decided, everything, is_open, previewed, refresh, taken_back
 
@@ -316,3 +319,29 @@ def test_the_backfill_waits_for_a_proposal() -> None:
     ReviewCase.objects.update(is_frozen=False)
     run_job(JobType.LEDGER_BACKFILL)
     assert entry(person).attributed_scout_id == 7
+
+
+def test_giving_a_person_to_another_scout_after_one_was_settled_needs_a_second_person() -> None:
+    recruit = a_driving_recruit(scout=7)
+    settled_world()
+    registered(recruit.person, 9, days_ago=44)
+    refresh()
+    run_job(JobType.PROCESS_LEDGER)
+    case = case_of(KIND, recruit.person)
+    reviewer, approver = (User.objects.create_superuser(name) for name in ("lola", "eva"))
+    asked = {
+        "case_id": case.pk,
+        "wish": Wish("choose_scout", {"scout_id": 9}, "documents"),
+        "actor": reviewer,
+        "expected_version": case.version,
+    }
+    seen = deciding.preview(**asked)
+    assert seen.needs_approval
+    again = deciding.decide(**asked, shown=seen.digest)
+    assert isinstance(again, Outcome)
+    assert (again.needs_approval, again.changed_since) == (True, False)
+    proposal = approving.propose_decision(**asked, shown=seen.digest)
+    assert isinstance(proposal, Proposal)
+    approving.answer(proposal_id=proposal.pk, approver=approver, approve=True)
+    assert LedgerEntry.objects.get(person=recruit.person).attributed_scout_id == 9
+    assert proposal.decisions.get().actor == reviewer
