@@ -8,7 +8,6 @@ from typing import Any
 from playwright.sync_api import Page
 
 from tests.browser.conftest import Visit
-from tests.browser.test_skin import CONTRAST
 
 # Roles, as Chromium calls them, of what is pressed or filled in, and of what only its name tells apart.
 NAMED = {
@@ -43,6 +42,37 @@ def assert_looks_right(window: Visit, name: str, screenshot: Callable[[Visit, st
         weak = page.evaluate(CONTRAST)
         assert not weak, (name, scheme, weak)
     assert not window.complaints, (name, window.complaints)
+
+
+# Texts of less than 4.5 to 1 (WCAG AA), measured on the painted colours.
+CONTRAST = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const rgba = (text) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data;
+  };
+  const light = (c) => [0, 1, 2].map(i => c[i] / 255)
+    .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const ground = (node) => {
+    for (let n = node; n; n = n.parentElement) {
+      const c = rgba(getComputedStyle(n).backgroundColor);
+      if (c[3] === 255) return c;
+    }
+    return [255, 255, 255, 255];
+  };
+  const weak = new Set();
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode.parentElement;
+    if (!walk.currentNode.data.trim() || !node.checkVisibility({visibilityProperty: true})) continue;
+    if (node.closest('.visually-hidden, script, option, [disabled]')) continue;
+    const a = light(rgba(getComputedStyle(node).color)), b = light(ground(node));
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5) weak.add(`${node.tagName}.${node.className} ${walk.currentNode.data.trim().slice(0, 30)} ${ratio.toFixed(2)}`);
+  }
+  return [...weak];
+}"""
 
 
 # --- accessibility ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from identity.models import Person
 from orphans.admin import labels
 from orphans.models import QuarantineChange, QuarantinedDriver
 from tests import factories
-from tests.browser.test_skin import CONTRAST
+from tests.browser.looks import CONTRAST, barriers
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -92,6 +92,7 @@ def test_every_page_can_be_read_in_both_themes(visit, world, screenshot, scheme)
         page.emulate_media(color_scheme=scheme)
         screenshot(window, f"orphans-{name}-{scheme}")
         assert page.evaluate(CONTRAST) == [], name
+        assert barriers(page) == [], name
 
 
 def test_a_reviewer_goes_from_the_start_page_through_the_filters_to_the_evidence(visit, world):
