@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ct4site import home
+from ct4site import home, privacy
 from ct4site.admin import audit_section
 from ct4site.admin_base import (
     LIMA,
@@ -104,6 +104,10 @@ FACTS = {
     "due": gettext_lazy("payable now"),
     "blocked": gettext_lazy("blocked"),
     "block_reasons": gettext_lazy("why blocked"),
+    "lead_date": gettext_lazy("date"),
+    "full_name": gettext_lazy("name"),
+    "phone": gettext_lazy("phone"),
+    "plate": gettext_lazy("plate"),
 }
 
 
@@ -131,7 +135,11 @@ def _in_words(value: Any, fact: str = "") -> SafeString | str:
     if value is None or value == "" or value == {} or value == []:
         return NOTHING
     if isinstance(value, dict):
-        lines = ((FACTS.get(name, name), _in_words(item, name)) for name, item in value.items() if item is not None)
+        lines = (
+            (FACTS.get(name, name), _in_words(privacy.named(name, item), name))
+            for name, item in value.items()
+            if item is not None
+        )
         return format_html_join("", "<div>{}: {}</div>", lines)
     if isinstance(value, list):
         return format_html_join("", "<div>{}</div>", ((_in_words(item, fact),) for item in value))
@@ -719,6 +727,10 @@ class DecisionAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("reason"))
     def reason(self, decision: Decision) -> str:
         return decision.get_reason_code_display()
+
+    @admin.display(description=gettext_lazy("chosen"))
+    def chosen(self, decision: Decision) -> SafeString | str:
+        return _in_words(decision.target)
 
     @admin.display(description=gettext_lazy("approved by"))
     def approved_by(self, decision: Decision) -> SafeString | str:

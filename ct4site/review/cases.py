@@ -18,6 +18,7 @@ from ct4site.models import CaseKind, CaseStatus, Deed, JobType, Proposal, Propos
 from ct4site.review import kinds
 
 COUNTS = ("causes", "opened", "changed", "closed")
+KEYS = sql.SQL("%(keys)s::text[]")
 NO_MONEY = sql.SQL("(select null::uuid as person_key, 0::numeric as amount where false)")
 
 
@@ -53,38 +54,35 @@ def refresh(kind: str | None = None, keys: list[str] | None = None) -> dict[str,
         sql.SQL(
             "select {}::text as kind, subject_key, person_key, driver_id, raised_by, since, signature, cause_digest"
             " from {}"
-        ).format(sql.Literal(str(found.code)), _causes(found, keys))
+        ).format(sql.Literal(str(found.code)), _causes(found, narrowed=keys is not None))
         for found in wanted
     )
     cases = sql.SQL(
         "select id, kind, subject_key from ops.review_cases where status = 'OPEN' and kind = any({})"
     ).format(sql.Literal([str(found.code) for found in wanted])) + (
-        sql.SQL("") if keys is None else sql.SQL(" and subject_key = any({})").format(sql.Literal(keys))
+        sql.SQL("" if keys is None else " and subject_key = any({})").format(KEYS)
     )
     declared = kinds.declared_consequences()
     return counted(
         "review_refresh",
-        {"due_days": settings.REVIEW_DUE_DAYS, "per_day": settings.REVIEW_CASES_PER_DAY},
+        {"due_days": settings.REVIEW_DUE_DAYS, "per_day": settings.REVIEW_CASES_PER_DAY, "keys": keys},
         causes=causes,
         cases=cases,
         money=sql.Identifier(*declared.money.split(".")) if declared else NO_MONEY,
     )
 
 
-def _causes(kind: kinds.Kind, keys: list[str] | None) -> sql.Composable:
-    """Return the view of a kind's causes, narrowed to those of some subjects unless ``keys`` is None."""
+def _causes(kind: kinds.Kind, *, narrowed: bool) -> sql.Composable:
+    """Return the view of a kind's causes, all of them or those of the subjects in the parameter ``keys``."""
     view = sql.Identifier(*kind.causes.split("."))
-    if keys is None:
-        return view
-    listed = sql.SQL("{}::text[]").format(sql.Literal(keys))
-    return sql.SQL("{} where {}").format(view, sql.SQL(kind.narrowed_by).format(keys=listed))
+    return sql.SQL("{} where {}").format(view, sql.SQL(kind.narrowed_by).format(keys=KEYS)) if narrowed else view
 
 
 def cause_digest(case: ReviewCase) -> str | None:
     """Return what a case would rest on if it were brought up to date now; None when its cause is gone."""
-    causes = _causes(kinds.kind_of(case), [case.subject_key])
+    causes = _causes(kinds.kind_of(case), narrowed=True)
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("select cause_digest from {}").format(causes))
+        cursor.execute(sql.SQL("select cause_digest from {}").format(causes), {"keys": [case.subject_key]})
         row = cursor.fetchone()
     return None if row is None else str(row[0])
 

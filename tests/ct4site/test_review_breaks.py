@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from attribution.models import LedgerEntry
-from ct4site.models import CaseStatus, Decision, JobType, Proposal, ProposalStatus, ReviewCase, Run
+from ct4site.models import CaseKind, CaseStatus, Decision, JobType, Proposal, ProposalStatus, ReviewCase, Run
 from ct4site.review import approving, cases, deciding, many, reversing
 from ct4site.review.deciding import Outcome, Wish
 from ct4site.review.kinds import Unacceptable
@@ -19,7 +22,18 @@ from ct4site.rollback import start_roll_back
 from identity.models import LeadEvent, Person
 from tests.attribution import stories
 from tests.ct4site.test_review import BACKEND, a_user, conflicts, decided, ledger, scout, taken_back
-from tests.factories import run_job
+from tests.factories import (
+    JUAN,
+    ROSA,
+    a_driver,
+    a_family_phone,
+    a_lead,
+    an_orphan,
+    fix_orphans,
+    match,
+    refresh,
+    run_job,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -331,3 +345,123 @@ def test_the_closed_case_of_a_person_who_is_gone_can_be_read() -> None:
     run_job(JobType.REVIEW_REFRESH)
     page = site(a_user("ana"))
     assert page.get(decide_address(case)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "key", ["50%", "%s", "%(x)s", "{}", "{keys}", "a:b'c\\", '"><img src=x onerror=alert(1)>', "ñ\u202e\U0001f600"]
+)
+def test_a_record_of_any_name_is_a_case_like_any_other(key: str) -> None:
+    phone, _drivers = a_family_phone(f"{JUAN} {key}", ROSA)
+    lead = a_lead("<script>alert(1)</script>", phone=phone, external_id=key)
+    match()
+    run_job(JobType.REVIEW_REFRESH)
+    case = ReviewCase.objects.get(kind=CaseKind.UNMATCHED)
+    assert case.subject_key == f"{lead.source_table}:{lead.source_pk}"
+    page = site(a_user("ana"))
+    sent = {
+        "pick": "create_person",
+        "reason_code": "called",
+        "reason_text": "50% %s {x} <script>alert(1)</script>",
+        "version": "1",
+    }
+    seen = page.post(decide_address(case), sent)
+    assert seen.status_code == 200
+    done = page.post(decide_address(case), sent | {"shown": seen.context["outcome"].digest, "confirm": "yes"})
+    assert done.status_code == 302
+    decision = Decision.objects.get()
+    for address in (
+        decide_address(case), reverse("admin:ct4site_decision_change", args=[decision.pk]),
+        reverse("admin:ct4site_decision_reverse", args=[decision.pk]), reverse("admin:ct4site_reviewcase_changelist") + "?status=all",
+        reverse("admin:ct4site_reviewcase_many") + f"?alike={quote(case.signature)}",
+    ):  # fmt: skip
+        answer = page.get(address)
+        assert answer.status_code == 200
+        assert "<script>alert" not in answer.content.decode() and "<img src=x" not in answer.content.decode()
+    taken_back(decision, User.objects.get(username="ana"))
+
+
+def test_a_driver_of_any_name_is_a_case_like_any_other() -> None:
+    driver = a_driver("<script>alert(1)</script> JUAN", phone=None, plate=None, licence=None, driver_id="50%s'{}")
+    refresh()
+    an_orphan("<script>alert(1)</script>", driver_id=driver)
+    match()
+    fix_orphans()
+    run_job(JobType.REVIEW_REFRESH)
+    case = ReviewCase.objects.get(kind=CaseKind.ORPHAN)
+    page = site(a_user("ana"))
+    for sent in (
+        {"pick": "relink", "relink-lead": "module_ct_scouting_daily:99999999999999999999999"},
+        {"pick": "relink", "relink-lead": "module_ct_scouting_daily:abc"},
+        {"pick": "relink", "relink-lead": "module_ct_migrations:-1"},
+        {"pick": "relink", "relink-lead": "module_ct_cabinet_leads:manual:99999999999999999999999999"},
+        {"pick": "relink", "relink-lead": "module_ct_cabinet_leads:row:99999999999999999999999999"},
+        {"pick": "relink", "relink-lead": "drivers:50%s'{}"},
+        {"pick": "relink", "relink-lead": "99999999999999999999999999"},
+        {"pick": "relink", "relink-lead": "x\x00"},
+        {"pick": "relink", "relink-lead": "%' or 1=1 --"},
+        {
+            "pick": "create_lead",
+            "create_lead-lead_date": "0001-01-01",
+            "create_lead-full_name": "A B",
+            "create_lead-phone": "987111222",
+        },
+        {
+            "pick": "create_lead",
+            "create_lead-lead_date": "9999-12-31",
+            "create_lead-full_name": "A B",
+            "create_lead-phone": "987111222",
+        },
+        {
+            "pick": "create_lead",
+            "create_lead-lead_date": "2026-01-01",
+            "create_lead-full_name": "A B",
+            "create_lead-phone": "987111222",
+            "create_lead-scout_id": str(10**30),
+        },
+        {
+            "pick": "create_lead",
+            "create_lead-lead_date": "2026-01-01",
+            "create_lead-full_name": "A B",
+            "create_lead-phone": "987111222",
+            "create_lead-scout_id": "-1",
+        },
+        {
+            "pick": "create_lead",
+            "create_lead-lead_date": "2026-01-01",
+            "create_lead-full_name": "50% %s {x} <script>alert(1)</script>",
+            "create_lead-plate": "%s{}99",
+        },
+    ):
+        answer = page.post(decide_address(case), {"reason_code": "called", "version": str(case.version)} | sent)
+        assert answer.status_code < 500
+        assert "<script>alert" not in answer.content.decode()
+        assert not Decision.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_approvers_at_once_one_approves() -> None:
+    (case,) = conflicts()
+    proposal = proposed(case, a_user("ana"))
+    people = [a_user(f"eva{number}", Role.APPROVER, email=f"eva{number}@example.org") for number in range(6)]
+    start = threading.Barrier(len(people))
+    ends: list[Any] = []
+
+    def answer(user: User) -> None:
+        try:
+            start.wait()
+            ends.append(approving.answer(proposal_id=proposal.pk, approver=user, approve=user.pk % 3 > 0).status)
+        except approving.NotAllowed:
+            ends.append("late")
+        except Exception as error:
+            ends.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=answer, args=[user]) for user in people]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    proposal.refresh_from_db()
+    assert sorted(map(str, ends)) == sorted([proposal.status, *["late"] * 5])
+    assert Decision.objects.count() == (proposal.status == ProposalStatus.APPROVED)
