@@ -32,7 +32,6 @@ from ct4site.admin_base import (
     ReadOnlyAdmin,
     SearchMixin,
     Section,
-    json_table,
     key_search,
     lima_time,
     link_to,
@@ -720,10 +719,6 @@ class DecisionAdmin(ReadOnlyAdmin):
     def what(self, decision: Decision) -> str:
         return choice_label(decision)
 
-    @admin.display(description=gettext_lazy("chosen"))
-    def chosen(self, decision: Decision) -> SafeString | str:
-        return json_table(decision.target)
-
     @admin.display(description=gettext_lazy("reason"))
     def reason(self, decision: Decision) -> str:
         return decision.get_reason_code_display()
@@ -870,7 +865,7 @@ class ProposalAdmin(ReadOnlyAdmin):
         label = next(
             (c.label for c in kinds.kind_of(proposal.case).choices(proposal.case) if c.code == asked.get("choice")), ""
         )
-        return format_html("{} {}", label, json_table(asked.get("target")))
+        return format_html("{} {}", label, _in_words(asked.get("target")))
 
     @admin.display(description=gettext_lazy("proposed"))
     def proposed(self, proposal: Proposal) -> SafeString | str:
