@@ -865,7 +865,7 @@ class ProposalAdmin(ReadOnlyAdmin):
         label = next(
             (c.label for c in kinds.kind_of(proposal.case).choices(proposal.case) if c.code == asked.get("choice")), ""
         )
-        return format_html("{} {}", label, _in_words(asked.get("target")))
+        return format_html("{} {}", label, _in_words(asked["target"]) if asked.get("target") else "")
 
     @admin.display(description=gettext_lazy("proposed"))
     def proposed(self, proposal: Proposal) -> SafeString | str:
