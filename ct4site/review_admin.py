@@ -36,6 +36,7 @@ from ct4site.admin_base import (
     lima_time,
     link_to,
     pill,
+    words,
 )
 from ct4site.models import (
     AuditEntry,

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ct4site import audit, faults, jobs
-from ct4site.models import JobType, Run, RunStatus
+from ct4site.models import Decision, JobType, Run, RunStatus
 
 SHOWN = 20  # keys named per table and reason in the run's log
 
@@ -15,7 +15,7 @@ def start_roll_back(*, run_id: int, actor: str, dry_run: bool = False, queue: bo
     """Write the row of a run that takes run ``run_id`` back, and its task with ``queue``.
 
     Returns the new run, to be executed. Raises ``JobError`` when there is no such run, when it has
-    not ended or was a dry run, and ``AlreadyRunning`` while another roll-back is at work.
+    not ended, was a dry run or is a person's decision, and ``AlreadyRunning`` while another roll-back is at work.
     """
     target = Run.objects.filter(pk=run_id).first()
     if target is None:
@@ -26,7 +26,18 @@ def start_roll_back(*, run_id: int, actor: str, dry_run: bool = False, queue: bo
         raise jobs.JobError(_("Run %(id)s has not ended. Wait for its end, then roll it back.") % {"id": run_id})
     if target.dry_run:
         raise jobs.JobError(_("Run %(id)s was a dry run and changed nothing.") % {"id": run_id})
+    refuse_decision(target)
     return jobs.start(job_code=JobType.ROLL_BACK, actor=actor, dry_run=dry_run, queue=queue, reverses=target)
+
+
+def refuse_decision(run: Run) -> None:
+    """Raise ``JobError`` for the run of a decision: that is taken back with a receipt, or its own would lie."""
+    decision = Decision.objects.filter(run=run).first()
+    if decision is not None:
+        raise jobs.JobError(
+            _("Run %(run)s is decision %(id)s of a person. Take the decision back instead.")
+            % {"run": run.pk, "id": decision.pk}
+        )
 
 
 @jobs.job(

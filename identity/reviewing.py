@@ -54,14 +54,14 @@ class WhomForm(TargetForm):
 
     def clean_driver_id(self) -> str:
         """Return the driver or person key that the text means; a text that means none or several is refused."""
-        keys = searchable(classify_query(self.cleaned_data["driver_id"]))
+        keys = searchable(classify_query(self.cleaned_data["driver_id"].lower()))  # as the index spells accounts
         if "uuid" in keys and Person.objects.filter(pk=keys["uuid"]).exists():
             self._target = {"person_key": str(keys["uuid"])}
             return str(keys["uuid"])
         from identity.admin import finding
 
         found = {driver.driver_id: driver for driver in finding.drivers(keys)[: NAMED + 1]} if keys else {}
-        if (exact := keys.get("text", "").lower()) in found:
+        if (exact := keys.get("text", "")) in found:
             found = {exact: found[exact]}
         if not found:
             raise forms.ValidationError(_("No driver and no person fits this. Check it, or type another key."))
@@ -168,7 +168,8 @@ def choices(case: ReviewCase) -> list[Choice]:
             apply=_refuse,
             persons=_persons,
             form=WhomForm,
-            closes=not _remaining(case),
+            # The case goes when no rule is in doubt any more: the next run tells.
+            closes=False,
         ),
         Choice(
             code="set_aside",
@@ -219,10 +220,6 @@ def _entries(item: Unmatched | None) -> list[dict[str, Any]]:
     refused = Refusal.objects.filter(source_table=item.source_table, source_pk=item.source_pk)
     never = {str(key) for pair in refused.values_list("driver_id", "person_id") for key in pair if key}
     return [e for e in entries if str(e.get("driver_id")) not in never and str(e.get("person_key")) not in never]
-
-
-def _remaining(case: ReviewCase) -> int:
-    return len(_entries(unmatched_of(case)))
 
 
 def candidates(case: ReviewCase) -> list[Candidate]:

@@ -13,7 +13,7 @@ from ct4site.jobs import JobError
 from ct4site.models import Decision, Deed, Proposal, ProposalStatus, ReviewCase, Run
 from ct4site.review import deciding, kinds, many
 from ct4site.review.deciding import Outcome, Overtaken, Wish
-from ct4site.rollback import start_roll_back
+from ct4site.rollback import refuse_decision, start_roll_back
 
 APPROVE = "ct4site.approve_proposal"
 # What the proposer must still be allowed to when it is done.
@@ -51,8 +51,9 @@ def propose_decision(*, case_id: int, wish: Wish, actor: User, expected_version:
 
 
 def propose_roll_back(*, run: Run, wish: Wish, actor: User) -> Proposal:
-    """Propose to take a run back. Raises ``NotAllowed`` while a proposal for it waits."""
+    """Propose to take a run back. Raises ``NotAllowed`` for a decision's, and while a proposal for it waits."""
     try:
+        refuse_decision(run)
         with transaction.atomic():
             return Proposal.objects.create(
                 deed=Deed.ROLL_BACK,
@@ -61,6 +62,8 @@ def propose_roll_back(*, run: Run, wish: Wish, actor: User) -> Proposal:
                 digest=_digest_of(run),
                 **deciding.proposed_by(wish, actor),
             )
+    except JobError as error:
+        raise NotAllowed(str(error)) from error
     except IntegrityError:
         raise NotAllowed(_("Run %(id)s waits for approval of its roll-back already.") % {"id": run.pk}) from None
 

@@ -17,6 +17,7 @@ from ct4site.review import deciding
 from ct4site.review.deciding import Outcome, Wish
 
 REVERSE = "reverse"
+SETTLEMENT, PROPOSALS = "scout_liquidation_ledger", "review_proposals"
 
 
 class StandsFirm(Exception):
@@ -153,7 +154,7 @@ def _one(decision: Decision, actor: User) -> Outcome:
             cursor.execute("select distinct person_key from undo where person_key is not null")
             return [row[0] for row in cursor.fetchall()]
 
-    return deciding.measured(
+    outcome = deciding.measured(
         job_type=JobType.ROLL_BACK,
         actor=actor.get_username(),
         reverses=decision.run,
@@ -161,6 +162,22 @@ def _one(decision: Decision, actor: User) -> Outcome:
         work=work,
         bound_to={"decision": decision.pk},
     )
+    # One person alone does neither, also not by way of taking something back (P9).
+    if outcome.needs_approval:
+        raise StandsFirm([], [(SETTLEMENT, _("What a scout was settled for would change."), 1, [])])
+    if _does_again_what_was_approved(decision):
+        raise StandsFirm(
+            [], [(PROPOSALS, _("It would do again what a second person approved. Decide it anew."), 1, [])]
+        )
+    return outcome
+
+
+def _does_again_what_was_approved(decision: Decision) -> bool:
+    """Return whether taking back a reversal brings a decision back into force that needed a second person."""
+    is_reversal, first = False, decision
+    while first.reverses is not None:
+        is_reversal, first = not is_reversal, first.reverses
+    return is_reversal and first.proposal_id is not None
 
 
 def _is_frozen(case: ReviewCase) -> bool:
