@@ -36,7 +36,6 @@ from ct4site.admin_base import (
     lima_time,
     link_to,
     pill,
-    words,
 )
 from ct4site.models import (
     AuditEntry,
