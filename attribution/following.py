@@ -82,7 +82,7 @@ _ROWS_OF_PAYMENTS: Rows = {
     "public.module_ct_cabinet_payments": _PAID,
 }
 
-_READ = re.compile(r"(?<!delete )\b(from|join) ((?:canon|observational|ops|public)\.\w+)")
+_READ = re.compile(r"(?<!delete )\b(from|join) ((?:canon|observational|ops|public)\.(\w+))(\s+as\b)?")
 _DELETE = re.compile(r"\b(delete from (\S+)(?: as \w+\s+where\b)?)")
 _MADE = re.compile(r"\bcreate temp table (\w+)")
 
@@ -144,7 +144,8 @@ def _delete(words: str, condition: str) -> str:
 
 
 def _opened(text: str, rows: Rows) -> str:
-    return _READ.sub(lambda found: f"{found[1]} {_rows_of(found[2], rows)}", text)
+    # Servers before 16 want a name for every query in from.
+    return _READ.sub(lambda found: f"{found[1]} {_rows_of(found[2], rows)}{found[4] or f' as {found[3]}'}", text)
 
 
 def _rows_of(relation: str, rows: Rows) -> str:
