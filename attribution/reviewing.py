@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -17,7 +17,7 @@ from ct4site.admin_base import Section
 from ct4site.jobs import statement
 from ct4site.models import CaseKind, ReviewCase
 from ct4site.review import kinds, leftovers
-from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, TargetForm, Unacceptable
+from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, TargetForm, Unacceptable, person_key_of
 from identity.models import Person
 
 if TYPE_CHECKING:
@@ -33,14 +33,9 @@ CAUSES = {
 leftovers.WHY[SETTLED] = gettext_lazy("A scout was paid for this person.")
 
 
-def _key(case: ReviewCase) -> uuid.UUID:
-    assert case.person_key is not None, "the view of the causes names a person"
-    return case.person_key
-
-
 def _scouts_of(case: ReviewCase) -> list[int]:
     """Return the scouts in open conflict about the person of a case, in order; none when the conflict is gone."""
-    found = ScoutConflict.objects.filter(pk=_key(case), conflict_type=ConflictType.OPEN)
+    found = ScoutConflict.objects.filter(pk=person_key_of(case), conflict_type=ConflictType.OPEN)
     return sorted(found.order_by().values_list("scout_ids", flat=True).first() or [])
 
 
@@ -48,12 +43,12 @@ def _read(case: ReviewCase) -> Dossier:
     """Return the dossier of the person of a case; read once for a page."""
     from attribution.admin import dossier  # screens; they need all apps
 
-    known: Dossier | None = getattr(case, "dossier", None)
-    if known is None:
+    def read() -> Dossier:
         # A roll-back may have taken the person away since; the closed case can still be read.
-        person = Person.objects.filter(pk=_key(case)).first() or Person(pk=_key(case))
-        known = case.dossier = dossier.of(person)  # type: ignore[attr-defined]
-    return known
+        key = person_key_of(case)
+        return dossier.of(Person.objects.filter(pk=key).first() or Person(pk=key))
+
+    return kinds.once(case, "dossier", read)
 
 
 class ScoutForm(TargetForm):
@@ -83,13 +78,11 @@ def _decide(deciding: Deciding, scout_id: int | None) -> Collection[uuid.UUID]:
     statement(
         "review_conflict",
         {
-            "person_key": _key(deciding.case),
+            "person_key": person_key_of(deciding.case),
             "scout_id": scout_id,
             "scout_ids": scouts,
             "decision_status": DecisionStatus.UNASSIGNED if scout_id is None else DecisionStatus.ASSIGNED,
-            "run_id": deciding.run_id,
-            "actor": deciding.actor,
-            "reason": deciding.reason,
+            **deciding.by,
         },
     )
     return ()
@@ -102,17 +95,13 @@ def _choose(deciding: Deciding) -> Collection[uuid.UUID]:
     return _decide(deciding, scout_id)
 
 
-def _persons(case: ReviewCase, target: Mapping[str, Any]) -> Collection[uuid.UUID]:
-    return [_key(case)]
-
-
 CHOICES = (
     Choice(
         code="choose_scout",
         label=gettext_lazy("Give the person to a scout"),
         help=gettext_lazy("The scout is credited from now on. No job changes that; a scout not known today raises the case again."),
         apply=_choose,
-        persons=_persons,
+        persons=kinds.persons_of,
         form=ScoutForm,
         holds_for_alike=True,
     ),
@@ -121,7 +110,7 @@ CHOICES = (
         label=gettext_lazy("Give the person to no scout"),
         help=gettext_lazy("Nobody is credited or paid for the person. A scout not known today raises the case again."),
         apply=lambda deciding: _decide(deciding, None),
-        persons=_persons,
+        persons=kinds.persons_of,
     ),
 )  # fmt: skip
 

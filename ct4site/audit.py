@@ -339,6 +339,13 @@ def kept_rows(shown: int) -> list[tuple[str, str, int, list[str]]]:
         return list(cursor.fetchall())
 
 
+def undone_persons() -> list[uuid.UUID]:
+    """Return the persons of the rows of the last ``restore_run``; must run in its transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("select distinct person_key from undo where person_key is not null")
+        return [row[0] for row in cursor.fetchall()]
+
+
 def tell_leftovers(*, run_id: int, reversal_id: int) -> int:
     """Write down which rows the last ``restore_run`` left alone, and what became of those left before; return how many.
 

@@ -11,6 +11,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -26,6 +27,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ct4site import home, privacy
 from ct4site.admin import audit_section
 from ct4site.admin_base import (
+    LARGEST_KEY,
     LIMA,
     NOTHING,
     OpenFirstFilter,
@@ -36,6 +38,7 @@ from ct4site.admin_base import (
     lima_time,
     link_to,
     pill,
+    whole_number,
 )
 from ct4site.models import (
     AuditEntry,
@@ -230,9 +233,8 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
         return changes
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        mine = Decision.objects.filter(actor=_user(request)).order_by("-pk").first()
         context = {
-            "last_decision": mine,
+            "last_decision": _last_decision(request),
             "may_decide": request.user.has_perm(DECIDE),
             "query": request.GET.urlencode(),
             **(extra_context or {}),
@@ -336,7 +338,7 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
         is_ahead = "prefetch" in (request.headers.get("Sec-Purpose", "") + request.headers.get("Purpose", ""))
         held = may_decide and not is_ahead and cases.lease(case.pk, _user(request))
         if held:
-            with deciding.transaction.atomic():
+            with transaction.atomic():
                 cases.refresh(case.kind, [case.subject_key])
         case = self._case(request, case_id)
         return self._page(request, case, DecideForm(case=case), held=held)
@@ -347,8 +349,9 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
             raise PermissionDenied
         found = self.get_changelist_instance(request).get_queryset(request)
         chosen = many.chosen_of(found)
-        codes = set(ReviewCase.objects.filter(pk__in=[key for key, _version in chosen]).values_list("kind", flat=True))
-        form = ManyForm(request.POST if request.method == "POST" else None, chosen=chosen, kinds_of_cases=codes)
+        cases_of = ReviewCase.objects.filter(pk__in=[key for key, _version in chosen]).order_by()
+        amounts = dict(cases_of.values_list("kind").annotate(Sum("money_at_risk")))
+        form = ManyForm(request.POST if request.method == "POST" else None, chosen=chosen, kinds_of_cases=set(amounts))
         status = 200
         if request.method == "POST" and form.is_valid():
             try:
@@ -364,15 +367,13 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
             "form": form,
             "number": len(chosen),
             "is_capped": len(chosen) == many.MOST,
-            "amount": money(
-                ReviewCase.objects.filter(pk__in=[key for key, _version in chosen]).aggregate(sum=Sum("money_at_risk"))["sum"] or 0
-            ),
+            "amount": money(sum(amounts.values())),
             "query": request.GET.urlencode(),
         }  # fmt: skip
         return TemplateResponse(request, "ct4/case_many.html", context, status=status)
 
     def _decided_many(self, request: HttpRequest, form: ManyForm) -> HttpResponse:
-        wish, chosen, user = form.wish(), form.chosen(), _user(request)
+        wish, chosen, user = form.decision(), form.chosen(), _user(request)
         if many.needs_approval(chosen, form.choice()):
             proposal = many.propose_many(chosen=chosen, wish=wish, actor=user)
             messages.success(
@@ -398,7 +399,7 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
         # With another choice than the one previewed, there is nothing to confirm yet.
         confirms = bool(shown) and "confirm" in request.POST
         asked: dict[str, Any] = {
-            "case_id": case.pk, "wish": form.wish(), "actor": user, "expected_version": version
+            "case_id": case.pk, "wish": form.decision(), "actor": user, "expected_version": version
         }  # fmt: skip
         try:
             if not confirms:
@@ -431,19 +432,17 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
 
     def _decide_alike(self, request: HttpRequest, case: ReviewCase, form: DecideForm) -> None:
         """Decide the cases alike that were ticked the same way, each with a receipt of its own; tell how many."""
-        wanted = set(request.POST.getlist("also"))
-        chosen = [
-            (alike.pk, alike.version)
-            for alike in cases.siblings(case).exclude(pk=case.pk)
-            if f"{alike.pk}:{alike.version}" in wanted
-        ][:ALIKE]
+        wanted = request.POST.getlist("also")[:ALIKE]
+        keys = [whole_number(text.partition(":")[0], LARGEST_KEY) for text in wanted]
+        found = cases.siblings(case).filter(pk__in=[key for key in keys if key is not None]).order_by("pk")
+        chosen = [(alike.pk, alike.version) for alike in found if many.mark(alike) in wanted]
         if not chosen:
             return
         choice = form.chosen_choice()
         if not (choice.form is None or choice.holds_for_alike):
             messages.warning(request, _("The cases alike stay open: what was chosen holds for this one only."))
             return
-        report = many.decide_many(chosen=chosen, wish=form.wish(), actor=_user(request))
+        report = many.decide_many(chosen=chosen, wish=form.decision(), actor=_user(request))
         messages.success(request, DONE_MANY % report.__dict__)
 
     def _page(
@@ -457,9 +456,8 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
         names = kinds.names_of({alike.person_key for alike in siblings if alike.person_key})
         for alike in siblings:
             alike.name = names.get(alike.person_key, "")  # type: ignore[attr-defined, arg-type]
-            alike.mark = f"{alike.pk}:{alike.version}"  # type: ignore[attr-defined]
+            alike.mark = many.mark(alike)  # type: ignore[attr-defined]
             alike.is_ticked = alike.mark in request.POST.getlist("also")  # type: ignore[attr-defined]
-        mine = Decision.objects.filter(actor=_user(request)).order_by("-pk").first()
         context = {
             **self.admin_site.each_context(request),
             **_lease_context(case, held),
@@ -483,7 +481,7 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
             "decisions": list(case.decisions.select_related("actor")[:20]),
             "next": following,
             "siblings": siblings,
-            "last_decision": mine,
+            "last_decision": _last_decision(request),
             "may_decide": request.user.has_perm(DECIDE) and is_open and not case.is_frozen,
         }
         return TemplateResponse(request, "ct4/case.html", context, status=status)
@@ -495,8 +493,8 @@ def state_pill(case: ReviewCase) -> SafeString | str:
         return pill("closed", ClosedBecause(case.closed_because).label, "good")
     if case.is_frozen:
         return pill("frozen", _("Waits for approval"), "warn")
-    if case.leased_to is not None and case.leased_until and case.leased_until >= timezone.now():
-        return pill("held", _("Held by %(who)s") % {"who": case.leased_to.get_username()}, "info")
+    if (holder := case.holder) is not None:
+        return pill("held", _("Held by %(who)s") % {"who": holder.get_username()}, "info")
     return pill("open", _("Open"), "plain")
 
 
@@ -507,10 +505,16 @@ def _closed_because(case: ReviewCase) -> str:
 
 
 def _lease_context(case: ReviewCase, held: bool) -> dict[str, Any]:
-    other = None
-    if not held and case.leased_to is not None and case.leased_until and case.leased_until >= timezone.now():
-        other = case.leased_to
-    return {"case": case, "held": held, "held_by": other, "is_open": case.status == CaseStatus.OPEN}
+    return {
+        "case": case,
+        "held": held,
+        "held_by": None if held else case.holder,
+        "is_open": case.status == CaseStatus.OPEN,
+    }
+
+
+def _last_decision(request: HttpRequest) -> Decision | None:
+    return Decision.objects.filter(actor=_user(request)).order_by("-pk").first()
 
 
 def _user(request: HttpRequest) -> User:
@@ -533,12 +537,12 @@ class Pick:
     is_chosen: bool = False
 
 
-class DecideForm(forms.Form):
-    """What is decided, why, and on which version of the case; candidates come first, then the other choices."""
+class ReasonForm(forms.Form):
+    """Why something is decided, taken back or proposed."""
 
     reason_code = forms.ChoiceField(
         label=gettext_lazy("Reason"),
-        choices=[("", gettext_lazy("Choose a reason")), *DecisionReason.choices],
+        choices=DecisionReason.choices,
         error_messages={"required": gettext_lazy("Say why: choose a reason.")},
     )
     reason_text = forms.CharField(
@@ -547,11 +551,22 @@ class DecideForm(forms.Form):
         max_length=deciding.LONGEST_REASON,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
+
+    def wish(self, choice: str, target: Mapping[str, Any] | None = None) -> Wish:
+        """Return what is wanted for the reason of the valid form."""
+        given = self.cleaned_data
+        return Wish(choice, dict(target or {}), given["reason_code"], given["reason_text"].strip())
+
+
+class DecideForm(ReasonForm):
+    """What is decided, why, and on which version of the case; candidates come first, then the other choices."""
+
     version = forms.IntegerField(widget=forms.HiddenInput)
     shown = forms.CharField(required=False, max_length=2000, widget=forms.HiddenInput)
 
     def __init__(self, data: Any = None, *, case: ReviewCase) -> None:
         super().__init__(data, initial={"version": case.version})
+        self.fields["reason_code"].choices = [("", _("Choose a reason")), *DecisionReason.choices]  # type: ignore[attr-defined]
         self.case = case
         self.kind = kinds.kind_of(case)
         self.picked = data.get("pick", "") if data is not None else ""
@@ -612,30 +627,23 @@ class DecideForm(forms.Form):
         assert self.chosen is not None
         return self.chosen.choice
 
-    def wish(self) -> Wish:
+    def decision(self) -> Wish:
         """Return what the valid form asks for."""
         chosen = self.chosen
         assert chosen is not None
-        target = dict(chosen.target) if chosen.form is None else chosen.form.target()
-        return Wish(
-            chosen.choice.code, target, self.cleaned_data["reason_code"], self.cleaned_data["reason_text"].strip()
-        )
+        return self.wish(chosen.choice.code, chosen.target if chosen.form is None else chosen.form.target())
 
 
-class ManyForm(forms.Form):
+class ManyForm(ReasonForm):
     """One decision without a target for all cases of a query of one kind, as they were when the page was made."""
 
     choice_code = forms.ChoiceField(label=gettext_lazy("Decision"))
-    reason_code = forms.ChoiceField(label=gettext_lazy("Reason"), choices=DecisionReason.choices)
-    reason_text = forms.CharField(
-        label=gettext_lazy("In words"),
-        max_length=deciding.LONGEST_REASON,
-        widget=forms.Textarea(attrs={"rows": 2}),
-    )
+    field_order = ("choice_code", "reason_code", "reason_text")
     cases = forms.CharField(widget=forms.HiddenInput, max_length=20 * many.MOST)
 
     def __init__(self, data: Any = None, *, chosen: many.Chosen, kinds_of_cases: set[str]) -> None:
         super().__init__(data, initial={"cases": " ".join(f"{key}:{version}" for key, version in chosen)})
+        self.fields["reason_text"].required = True
         self.choices_by_code: dict[str, kinds.Choice] = {}
         if len(kinds_of_cases) == 1:
             first = ReviewCase.objects.filter(pk=chosen[0][0]).first()
@@ -648,8 +656,7 @@ class ManyForm(forms.Form):
 
     def clean_cases(self) -> many.Chosen:
         try:
-            pairs = [pair.split(":") for pair in self.cleaned_data["cases"].split()]
-            found = [(int(key), int(version)) for key, version in pairs]
+            found = many.read_marks(self.cleaned_data["cases"].split())
         except ValueError:
             raise forms.ValidationError(_("Open this page again from the queue.")) from None
         if not found or len(found) > many.MOST:
@@ -665,28 +672,9 @@ class ManyForm(forms.Form):
         found: many.Chosen = self.cleaned_data["cases"]
         return found
 
-    def wish(self) -> Wish:
+    def decision(self) -> Wish:
         """Return what the valid form asks for."""
-        given = self.cleaned_data
-        return Wish(given["choice_code"], {}, given["reason_code"], given["reason_text"].strip())
-
-
-class ReasonForm(forms.Form):
-    """Why something is taken back, or proposed."""
-
-    reason_code = forms.ChoiceField(
-        label=gettext_lazy("Reason"), choices=DecisionReason.choices, initial=DecisionReason.MISTAKE
-    )
-    reason_text = forms.CharField(
-        label=gettext_lazy("In words"),
-        required=False,
-        max_length=deciding.LONGEST_REASON,
-        widget=forms.Textarea(attrs={"rows": 2}),
-    )
-
-    def wish(self, choice: str) -> Wish:
-        """Return the reason of the valid form."""
-        return Wish(choice, {}, self.cleaned_data["reason_code"], self.cleaned_data["reason_text"].strip())
+        return self.wish(self.cleaned_data["choice_code"])
 
 
 # --- receipts ---------------------------------------------------------------------------------------------
@@ -768,7 +756,9 @@ class DecisionAdmin(ReadOnlyAdmin):
         decision = Decision.objects.select_related("case", "actor", "run").filter(pk=decision_id).first()
         if decision is None:
             raise Http404
-        form = ReasonForm(request.POST if request.method == "POST" else None)
+        form = ReasonForm(
+            request.POST if request.method == "POST" else None, initial={"reason_code": DecisionReason.MISTAKE}
+        )
         together = "together" in request.POST
         wish = Wish(reversing.REVERSE, {}, DecisionReason.MISTAKE)
         if request.method == "POST" and form.is_valid():
@@ -816,10 +806,7 @@ def choice_label(decision: Decision) -> str:
     """Return what was decided in words."""
     if decision.choice == reversing.REVERSE:
         return _("Taken back: %(decision)s") % {"decision": decision.reverses}
-    for choice in kinds.kind_of(decision.case).choices(decision.case):
-        if choice.code == decision.choice:
-            return str(choice.label)
-    return decision.choice
+    return kinds.choice_label(decision.case, decision.choice)
 
 
 # --- proposals --------------------------------------------------------------------------------------------
@@ -862,9 +849,7 @@ class ProposalAdmin(ReadOnlyAdmin):
         if proposal.deed != Deed.DECIDE or proposal.case is None:
             return proposal.get_deed_display()
         asked = proposal.request
-        label = next(
-            (c.label for c in kinds.kind_of(proposal.case).choices(proposal.case) if c.code == asked.get("choice")), ""
-        )
+        label = kinds.choice_label(proposal.case, asked["choice"])
         return format_html("{} {}", label, _in_words(asked["target"]) if asked.get("target") else "")
 
     @admin.display(description=gettext_lazy("proposed"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ct4site.models import Run
@@ -124,6 +126,12 @@ class ReviewCase(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.subject_key}"
+
+    @property
+    def holder(self) -> User | None:
+        """Who holds the case now; nobody when the lease ran out."""
+        runs = self.leased_until is not None and self.leased_until >= timezone.now()
+        return self.leased_to if runs else None
 
 
 class ProposalStatus(models.TextChoices):

@@ -21,10 +21,16 @@ from ct4site.jobs import counted, statement
 from ct4site.review.kinds import Unacceptable
 from identity import signals
 from identity.jobs import FEEDS, apply_decisions, take_writer_lock
-from identity.models import CabinetLead, SourceTable
+from identity.models import CabinetLead, Link, SourceTable
 
 VIEWS = dict(FEEDS.values())
 """The staging view of each lead table."""
+
+
+def person_of(source_table: str, source_pk: str) -> uuid.UUID | None:
+    """Return the person a record or a driver (source table ``drivers``) is linked to; None when to nobody."""
+    links = Link.objects.filter(source_table=source_table, source_pk=source_pk)
+    return links.values_list("person_id", flat=True).first()
 
 
 def link_record(

@@ -18,9 +18,9 @@ from django.utils.translation import gettext_lazy
 from ct4site.admin_base import NOTHING, Section, classify_query, lima_time
 from ct4site.models import ReviewCase
 from ct4site.privacy import personal, searchable
-from ct4site.review.kinds import Candidate, Choice, Deciding, TargetForm
+from ct4site.review.kinds import Candidate, Choice, Deciding, TargetForm, nobody
 from identity import linking
-from identity.models import DriverIndexEntry, Link, Person, ReasonCode, Refusal, SourceTable, Unmatched
+from identity.models import DriverIndexEntry, Person, ReasonCode, Refusal, SourceTable, Unmatched
 
 # Of the drivers that a text may mean, so many are named.
 NAMED = 5
@@ -83,29 +83,17 @@ class WhomForm(TargetForm):
         return dict(self._target)
 
 
-def _person_of_driver(driver_id: str) -> uuid.UUID | None:
-    links = Link.objects.filter(source_table=SourceTable.DRIVERS, source_pk=driver_id)
-    return links.values_list("person_id", flat=True).first()
-
-
 def _persons(case: ReviewCase, target: Target) -> set[uuid.UUID]:
     """Return the person that a target names, by key or by driver; nobody when the driver has none yet."""
     if target.get("person_key"):
         return {uuid.UUID(str(target["person_key"]))}
-    person = _person_of_driver(str(target["driver_id"])) if target.get("driver_id") else None
+    person = linking.person_of(SourceTable.DRIVERS, str(target["driver_id"])) if target.get("driver_id") else None
     return {person} if person else set()
-
-
-def _nobody(case: ReviewCase, target: Target) -> set[uuid.UUID]:
-    return set()
 
 
 def _told(deciding: Deciding) -> dict[str, Any]:
     table, key = record_of(deciding.case)
-    return {
-        "source_table": table, "source_pk": key, "run_id": deciding.run_id, "actor": deciding.actor,
-        "reason": deciding.reason,
-    }  # fmt: skip
+    return {"source_table": table, "source_pk": key, **deciding.by}
 
 
 def _link(deciding: Deciding) -> Collection[uuid.UUID]:
@@ -159,7 +147,7 @@ def choices(case: ReviewCase) -> list[Choice]:
             label=gettext_lazy("It is a new person"),
             help=gettext_lazy("Creates a person from the record, marked as created by hand, and links the record."),
             apply=_create,
-            persons=_nobody,
+            persons=nobody,
         ),
         Choice(
             code="refuse",
@@ -176,7 +164,7 @@ def choices(case: ReviewCase) -> list[Choice]:
             label=gettext_lazy("Set aside for good"),
             help=gettext_lazy("No rule will ever try this record again."),
             apply=_set_aside,
-            persons=_nobody,
+            persons=nobody,
         ),
     ]
 

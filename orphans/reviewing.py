@@ -22,7 +22,7 @@ from ct4site.admin_base import LIMA, NOTHING, Section, classify_query, lima_time
 from ct4site.jobs import counted
 from ct4site.models import CaseKind, ReviewCase
 from ct4site.privacy import is_plain, personal, searchable
-from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, TargetForm, Unacceptable, register
+from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, TargetForm, Unacceptable, once, register
 from identity import linking
 from identity.admin import finding as identity_finding
 from identity.admin import records
@@ -55,25 +55,25 @@ WHY = {
 }
 
 
-def _driver(case: ReviewCase) -> QuarantinedDriver | None:
+def _found(case: ReviewCase) -> QuarantinedDriver | None:
     return QuarantinedDriver.objects.select_related("person").filter(pk=case.subject_key).first()
+
+
+def _driver(case: ReviewCase) -> QuarantinedDriver | None:
+    """Return the driver of a case for its page."""
+    return once(case, "driver", lambda: _found(case))
 
 
 def _row(case: ReviewCase) -> QuarantinedDriver:
     """Return the driver of a case; raises ``Unacceptable`` when it waits for nobody any more."""
-    row = _driver(case)
+    row = _found(case)
     if row is None or row.status not in (OrphanStatus.QUARANTINED, OrphanStatus.PURGED):
         raise Unacceptable(_("This driver is not in quarantine any more. Open the next case."))
     return row
 
 
-def _person_of(source_table: str, source_pk: str) -> uuid.UUID | None:
-    links = Link.objects.filter(source_table=source_table, source_pk=source_pk)
-    return links.values_list("person_id", flat=True).first()
-
-
 def _driver_person(case: ReviewCase) -> uuid.UUID | None:
-    return _person_of(SourceTable.DRIVERS, case.subject_key)
+    return linking.person_of(SourceTable.DRIVERS, case.subject_key)
 
 
 def _set(
@@ -94,10 +94,6 @@ def _set(
     )
 
 
-def _by(deciding: Deciding) -> dict[str, Any]:
-    return {"run_id": deciding.run_id, "actor": deciding.actor, "reason": deciding.reason}
-
-
 # --- relinking ------------------------------------------------------------------------------------------
 
 
@@ -106,14 +102,14 @@ def _relink(deciding: Deciding) -> Collection[uuid.UUID]:
     take_writer_lock()
     row = _row(deciding.case)
     source_table, source_pk = deciding.target["source_table"], deciding.target["source_pk"]
-    now, of_lead = _driver_person(deciding.case), _person_of(source_table, source_pk)
+    now, of_lead = _driver_person(deciding.case), linking.person_of(source_table, source_pk)
     person = of_lead or now or row.person_id or deciding.new_person_key
     # First the quarantine: what is not in it any more is not released once more by the link.
     _set(deciding, OrphanStatus.RESOLVED_RELINKED, person)
     if of_lead is None:
         return _link(deciding, source_table, source_pk, person)
     if now != of_lead:
-        return linking.move_driver(driver_id=row.driver_id, person_key=of_lead, **_by(deciding))
+        return linking.move_driver(driver_id=row.driver_id, person_key=of_lead, **deciding.by)
     return {person}
 
 
@@ -124,12 +120,12 @@ def _link(deciding: Deciding, source_table: str, source_pk: str, person: uuid.UU
         person_key=person,
         driver_id=deciding.case.subject_key,
         is_new_person=person == deciding.new_person_key,
-        **_by(deciding),
+        **deciding.by,
     )
 
 
 def _persons_of_relink(case: ReviewCase, target: Mapping[str, Any]) -> Collection[uuid.UUID]:
-    found = {_driver_person(case), _person_of(target["source_table"], target["source_pk"]), case.person_key}
+    found = {_driver_person(case), linking.person_of(target["source_table"], target["source_pk"]), case.person_key}
     return {person for person in found if person is not None}
 
 
@@ -233,7 +229,7 @@ def _create_lead(deciding: Deciding) -> Collection[uuid.UUID]:
     person = _driver_person(deciding.case) or row.person_id or deciding.new_person_key
     lead = ManualLead(pk=deciding.case.pk)
     values = {name: deciding.target.get(name) for name in ("lead_date", "full_name", "phone", "plate", "scout_id")}
-    counted("review_manual_lead", values | _by(deciding) | {"id": lead.pk, "person_key": person})
+    counted("review_manual_lead", values | deciding.by | {"id": lead.pk, "person_key": person})
     _set(deciding, OrphanStatus.RESOLVED_CREATED_LEAD, person)
     return _link(deciding, SourceTable.CABINET, lead.source_pk, person)
 
@@ -307,7 +303,7 @@ def _purge(deciding: Deciding) -> Collection[uuid.UUID]:
     row = _row(deciding.case)
     person = _driver_person(deciding.case)
     _set(deciding, OrphanStatus.PURGED, person or row.person_id)
-    return linking.detach_driver(driver_id=row.driver_id, **_by(deciding)) if person else set()
+    return linking.detach_driver(driver_id=row.driver_id, **deciding.by) if person else set()
 
 
 # The last in the queue, and what its jobs would say of it (Q50, Q52); the next run looks closer.

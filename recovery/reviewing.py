@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
 
 from django.db import connection
 from django.utils import timezone
@@ -16,7 +15,7 @@ from ct4site.admin_base import Section, lima_time, link_to
 from ct4site.jobs import statement
 from ct4site.models import CaseKind, ReviewCase
 from ct4site.review import kinds
-from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, Unacceptable
+from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, Unacceptable, person_key_of
 from identity import reviewing as unmatched
 from identity.jobs import take_writer_lock
 from identity.models import Link, Origin, OriginChange, Person, ReasonCode, SourceTable, Unmatched
@@ -64,22 +63,11 @@ def _decide_origin(deciding: Deciding, changes: sql.SQL) -> Collection[uuid.UUID
             "lead_id": lead_id,
             "person_key": person_key,
             "digest": digest,
-            "run_id": deciding.run_id,
-            "actor": deciding.actor,
-            "reason": deciding.reason,
+            **deciding.by,
         },
         changes=changes.format(),
     )
     return ()
-
-
-def _key(case: ReviewCase) -> uuid.UUID:
-    assert case.person_key is not None, "the view of the causes names a person"
-    return case.person_key
-
-
-def _person_of(case: ReviewCase, target: Mapping[str, Any]) -> Collection[uuid.UUID]:
-    return [_key(case)]
 
 
 ORIGIN_CHOICES = (
@@ -88,26 +76,22 @@ ORIGIN_CHOICES = (
         label=gettext_lazy("Keep the origin"),
         help=gettext_lazy("The origin stays as it was decided. The lead raises it again only if something changes."),
         apply=lambda deciding: _decide_origin(deciding, _KEEP),
-        persons=_person_of,
+        persons=kinds.persons_of,
     ),
     Choice(
         code="accept_lead",
         label=gettext_lazy("The lead is the origin"),
         help=gettext_lazy("The person came with this lead. No job changes that."),
         apply=lambda deciding: _decide_origin(deciding, _ACCEPT),
-        persons=_person_of,
+        persons=kinds.persons_of,
     ),
 )
 
 
 def _origin_of(case: ReviewCase) -> Origin | None:
     """Return the origin of the person of a case; read once for a page."""
-    if not hasattr(case, "origin"):
-        case.origin = (  # type: ignore[attr-defined]
-            Origin.objects.filter(person=_key(case)).select_related("person").first()
-        )
-    found: Origin | None = case.origin  # type: ignore[attr-defined]
-    return found
+    origins = Origin.objects.filter(person=person_key_of(case)).select_related("person")
+    return kinds.once(case, "origin", origins.first)
 
 
 def _why_contested(case: ReviewCase) -> str:
@@ -128,8 +112,8 @@ def _origin_evidence(case: ReviewCase) -> Iterable[Section]:
     from recovery.admin.parts import source_section, tries_section
 
     yield source_section(case.subject_key)
-    yield origin_history(OriginChange.objects.filter(person=_key(case)))
-    yield _records(_key(case))
+    yield origin_history(OriginChange.objects.filter(person=person_key_of(case)))
+    yield _records(person_key_of(case))
     yield tries_section(case.subject_key)
 
 
@@ -181,7 +165,7 @@ ORIGIN = Kind(
     code=CaseKind.ORIGIN,
     causes="ops.origin_conflict_causes",
     choices=lambda case: ORIGIN_CHOICES,
-    title=lambda case: str(Person.objects.filter(pk=_key(case)).first() or case.subject_key),
+    title=lambda case: str(Person.objects.filter(pk=person_key_of(case)).first() or case.subject_key),
     why=_why_contested,
     evidence=_origin_evidence,
     candidates=_origin_candidates,
@@ -195,10 +179,7 @@ kinds.register(ORIGIN)
 
 def _record(case: ReviewCase) -> Unmatched | None:
     """Return the open record of a case; read once for a page."""
-    if not hasattr(case, "unmatched"):
-        case.unmatched = unmatched.unmatched_of(case)  # type: ignore[attr-defined]
-    found: Unmatched | None = case.unmatched  # type: ignore[attr-defined]
-    return found
+    return kinds.once(case, "unmatched", lambda: unmatched.unmatched_of(case))
 
 
 UNMATCHED_CAUSES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -11,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from ct4site.jobs import JobError
 from ct4site.models import Decision, Deed, Proposal, ProposalStatus, ReviewCase, Run
-from ct4site.review import deciding, kinds, many
+from ct4site.review import cases, deciding, kinds, many
 from ct4site.review.deciding import Outcome, Overtaken, Wish
 from ct4site.rollback import refuse_decision, start_roll_back
 
@@ -35,7 +36,7 @@ def propose_decision(*, case_id: int, wish: Wish, actor: User, expected_version:
     with transaction.atomic():
         outcome = deciding.preview(case_id=case_id, wish=wish, actor=actor, expected_version=expected_version)
         if outcome.digest != shown:
-            return Outcome(**{**outcome.__dict__, "run": None, "changed_since": True})
+            return replace(outcome, run=None, changed_since=True)
         proposal = Proposal.objects.create(
             deed=Deed.DECIDE,
             case_id=case_id,
@@ -44,9 +45,7 @@ def propose_decision(*, case_id: int, wish: Wish, actor: User, expected_version:
             digest=outcome.digest,
             **deciding.proposed_by(wish, actor),
         )
-        ReviewCase.objects.filter(pk=case_id).update(
-            is_frozen=True, leased_to=None, leased_since=None, leased_until=None
-        )
+        cases.freeze([case_id])
     return proposal
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
@@ -9,12 +11,11 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from psycopg2 import sql
 
 from ct4site.jobs import RunContext, counted, job
-from ct4site.models import CaseKind, CaseStatus, Deed, JobType, Proposal, ProposalStatus, ReviewCase
+from ct4site.models import CaseStatus, Deed, JobType, Proposal, ProposalStatus, ReviewCase
 from ct4site.review import kinds
 
 COUNTS = ("causes", "opened", "changed", "closed")
@@ -87,7 +88,7 @@ def cause_digest(case: ReviewCase) -> str | None:
     return None if row is None else str(row[0])
 
 
-def refresh_of_persons(persons: list[Any]) -> None:
+def refresh_of_persons(persons: Collection[uuid.UUID]) -> None:
     """Bring the open cases of persons up to date after something about them was decided; inside a transaction."""
     found: dict[str, list[str]] = {}
     rows = ReviewCase.objects.filter(person_key__in=persons, status=CaseStatus.OPEN).values_list("kind", "subject_key")
@@ -117,10 +118,7 @@ where cases.id = %(case)s and cases.status = 'OPEN'
 returning 1
 """
 
-_RELEASE = """
-update ops.review_cases set leased_to_id = null, leased_since = null, leased_until = null
-where id = %(case)s and leased_to_id = %(user)s
-"""
+NO_LEASE: dict[str, Any] = {"leased_to": None, "leased_since": None, "leased_until": None}
 
 
 def lease(case_id: int, user: User) -> bool:
@@ -143,8 +141,12 @@ def lease(case_id: int, user: User) -> bool:
 
 def release(case_id: int, user: User) -> None:
     """Let go of a case; nothing happens when the user does not hold it."""
-    with connection.cursor() as cursor:
-        cursor.execute(_RELEASE, {"user": user.pk, "case": case_id})
+    ReviewCase.objects.filter(pk=case_id, leased_to=user).update(**NO_LEASE)
+
+
+def freeze(case_ids: Collection[int]) -> None:
+    """Keep cases for a second person: nobody holds them, nobody and no job changes them until the answer."""
+    ReviewCase.objects.filter(pk__in=case_ids).update(is_frozen=True, **NO_LEASE)
 
 
 def free_for(user: User) -> QuerySet[ReviewCase]:
@@ -168,8 +170,3 @@ def siblings(case: ReviewCase) -> QuerySet[ReviewCase]:
     """Return the other open cases of the same kind and signature, in the queue's order: alike, but decided one by one."""
     found = ReviewCase.objects.filter(kind=case.kind, signature=case.signature, status=CaseStatus.OPEN)
     return found.exclude(pk=case.pk) if case.signature else found.none()
-
-
-def kind_label(code: str) -> str:
-    """Return a kind of case in words."""
-    return str(CaseKind(code).label) if code in CaseKind.values else _("Unknown")

@@ -10,13 +10,12 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ct4site.models import CaseStatus, ClosedBecause, Decision, JobType, Proposal, ReviewCase, Run, RunStatus
@@ -40,8 +39,8 @@ class HeldByOther(Exception):
 
     def __init__(self, case: ReviewCase) -> None:
         self.case = case
-        if case.leased_to is not None and case.leased_until is not None and case.leased_until >= timezone.now():
-            super().__init__(_("%(who)s holds this case.") % {"who": case.leased_to.get_username()})
+        if (holder := case.holder) is not None:
+            super().__init__(_("%(who)s holds this case.") % {"who": holder.get_username()})
         else:
             super().__init__(_("You hold as many cases as one person may. Decide or leave another one first."))
 
@@ -58,7 +57,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a decision does: its consequences by section, how many rows it changed, the digest of all that."""
+    """What a decision does: its consequences by section, how many rows it changed, the digest of all that, to whom."""
 
     consequences: dict[str, Any]
     audit: int
@@ -66,7 +65,7 @@ class Outcome:
     run: Run | None = None
     needs_approval: bool = False
     changed_since: bool = False
-    more: dict[str, Any] = field(default_factory=dict)
+    persons: tuple[uuid.UUID, ...] = ()
 
 
 # The rows as they were, and what is done to them; keys of rows that are made now are not known before.
@@ -125,7 +124,7 @@ def measured(
         digest=hashlib.sha256(text.encode()).hexdigest(),
         run=run,
         needs_approval=bool(declared and declared.needs_approval(consequences)),
-        more={"persons": touched},
+        persons=tuple(touched),
     )
 
 
@@ -169,7 +168,7 @@ def decide(
         outcome = _done(case, wish, actor)
         if outcome.digest != shown or (outcome.needs_approval and proposal is None):
             transaction.savepoint_rollback(point)
-            return Outcome(**{**outcome.__dict__, "run": None, "changed_since": outcome.digest != shown})
+            return replace(outcome, run=None, changed_since=outcome.digest != shown)
         transaction.savepoint_commit(point)
         return receive(case, wish, actor, outcome, proposal)
 
@@ -215,14 +214,12 @@ def receive(
         ended = {"status": CaseStatus.CLOSED, "closed_at": Now(), "closed_because": ClosedBecause.DECIDED}
         ReviewCase.objects.filter(pk=case.pk).update(
             version=case.version + 1,
-            leased_to=None,
-            leased_since=None,
-            leased_until=None,
             is_frozen=False,
+            **cases.NO_LEASE,
             **(ended if closes else {}),
         )
     # What was decided may end other cases of these persons, or raise this one again.
-    cases.refresh_of_persons(outcome.more["persons"])
+    cases.refresh_of_persons(outcome.persons)
     if reverses is not None:
         cases.refresh(case.kind, [case.subject_key])
     return decision
@@ -256,7 +253,7 @@ def _done(case: ReviewCase, wish: Wish, actor: User) -> Outcome:
         },
     )  # fmt: skip
     if choice.needs_approval:
-        outcome = Outcome(**{**outcome.__dict__, "needs_approval": True})
+        outcome = replace(outcome, needs_approval=True)
     return outcome
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from django import forms
 from django.utils.functional import Promise
@@ -15,6 +15,7 @@ from ct4site.admin_base import Section
 from ct4site.models import ReviewCase
 
 Text = str | Promise
+Read = TypeVar("Read")
 
 
 class Unacceptable(Exception):
@@ -34,6 +35,11 @@ class Deciding:
     actor: str
     reason: str
     new_person_key: uuid.UUID
+
+    @property
+    def by(self) -> dict[str, Any]:
+        """Whom and what the changes are put down to: ``run_id``, ``actor``, ``reason``."""
+        return {"run_id": self.run_id, "actor": self.actor, "reason": self.reason}
 
 
 class TargetForm(forms.Form):
@@ -132,6 +138,31 @@ _KINDS: dict[str, Kind] = {}
 _CONSEQUENCES: list[Consequences] = []
 
 
+def persons_of(case: ReviewCase, target: Mapping[str, Any]) -> Collection[uuid.UUID]:
+    """Return the person of a case, if it has one: whom most choices concern, whatever the target."""
+    return [case.person_key] if case.person_key is not None else []
+
+
+def nobody(case: ReviewCase, target: Mapping[str, Any]) -> Collection[uuid.UUID]:
+    """Return nobody: for choices that touch no person known before."""
+    return ()
+
+
+def person_key_of(case: ReviewCase) -> uuid.UUID:
+    """Return the person of a case of a kind that always has one."""
+    assert case.person_key is not None, "the view of the causes names a person"
+    return case.person_key
+
+
+def once(case: ReviewCase, name: str, read: Callable[[], Read]) -> Read:
+    """Return what ``read`` gives, read once for a page: several parts of it ask."""
+    known = case.__dict__.setdefault("read_once", {})
+    if name not in known:
+        known[name] = read()
+    found: Read = known[name]
+    return found
+
+
 def register(kind: Kind) -> None:
     """Declare a kind of case; called from an app's ``ready()``."""
     _KINDS[kind.code] = kind
@@ -150,6 +181,11 @@ def kinds() -> list[Kind]:
 def kind_of(case: ReviewCase) -> Kind:
     """Return the kind of a case."""
     return _KINDS[case.kind]
+
+
+def choice_label(case: ReviewCase, code: str) -> str:
+    """Return a choice for a case in words; its code for one that the case does not offer any more."""
+    return next((str(choice.label) for choice in kind_of(case).choices(case) if choice.code == code), code)
 
 
 def choice_of(case: ReviewCase, code: str) -> Choice:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
-from django.db import connection
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -104,13 +102,7 @@ def _try_again(deciding: Deciding) -> Collection[uuid.UUID]:
         )
         raise Unacceptable(_("This still stands in the way. %(what)s") % {"what": told})
     audit.tell_leftovers(run_id=run, reversal_id=deciding.run_id)
-    with connection.cursor() as cursor:
-        cursor.execute("select distinct person_key from undo where person_key is not null")
-        return [row[0] for row in cursor.fetchall()]
-
-
-def _persons(case: ReviewCase, target: Mapping[str, Any]) -> Collection[uuid.UUID]:
-    return [case.person_key] if case.person_key is not None else []
+    return audit.undone_persons()
 
 
 CHOICES = (
@@ -119,14 +111,14 @@ CHOICES = (
         label=gettext_lazy("Try again"),
         help=gettext_lazy("Puts the row back, and the other rows of its person with it, if nothing stands in the way."),
         apply=_try_again,
-        persons=_persons,
+        persons=kinds.persons_of,
     ),
     Choice(
         code="accept",
         label=gettext_lazy("Leave it as it is"),
         help=gettext_lazy("The row stays as it is now; nobody is asked again unless the run is rolled back once more."),
         apply=_accept,
-        persons=lambda case, target: (),
+        persons=kinds.nobody,
     ),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -30,6 +30,17 @@ class Report:
     changed: int = 0
     held: int = 0
     refused: int = 0
+
+
+def mark(case: ReviewCase) -> str:
+    """Return a case on its version as a form names it; ``read_marks`` reads it."""
+    return f"{case.pk}:{case.version}"
+
+
+def read_marks(marks: Iterable[str]) -> Chosen:
+    """Return the cases and versions that marks name. Raises ``ValueError`` for a mark that is none."""
+    pairs = [text.split(":") for text in marks]
+    return [(int(case_id), int(version)) for case_id, version in pairs]
 
 
 def chosen_of(queryset: QuerySet[ReviewCase]) -> Chosen:
@@ -86,9 +97,7 @@ def propose_many(*, chosen: Chosen, wish: Wish, actor: User) -> Proposal:
             digest=digest_of(free_now, wish),
             **deciding.proposed_by(wish, actor),
         )
-        ReviewCase.objects.filter(pk__in=[case_id for case_id, _version in free_now]).update(
-            is_frozen=True, leased_to=None, leased_since=None, leased_until=None
-        )
+        cases.freeze([case_id for case_id, _version in free_now])
     return proposal
 
 

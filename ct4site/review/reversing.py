@@ -139,20 +139,16 @@ def _one(decision: Decision, actor: User) -> Outcome:
         raise deciding.Overtaken(decision.case)
 
     def work(run: Run) -> Collection[uuid.UUID]:
-        tally = audit.restore_run(
+        audit.restore_run(
             run_id=decision.run_id,
             reversal_id=run.pk,
             actor=actor.get_username(),
             reason=_("Decision %(id)s taken back") % {"id": decision.pk},
         )
-        del tally
-        kept = audit.kept_rows(20)
-        if kept:
+        if kept := audit.kept_rows(20):
             raise StandsFirm(dependent(decision), kept)
         audit.tell_leftovers(run_id=decision.run_id, reversal_id=run.pk)
-        with connection.cursor() as cursor:
-            cursor.execute("select distinct person_key from undo where person_key is not null")
-            return [row[0] for row in cursor.fetchall()]
+        return audit.undone_persons()
 
     outcome = deciding.measured(
         job_type=JobType.ROLL_BACK,
