@@ -366,7 +366,7 @@ class RunAdmin(ReadOnlyAdmin):
                 request,
                 lambda: start_roll_back(run_id=run.pk, actor=request.user.get_username(), dry_run=True, queue=True),
             )
-        from ct4site.review_admin import propose_roll_back
+        from ct4site.review_admin.proposals import propose_roll_back
 
         return propose_roll_back(request, run)
 
