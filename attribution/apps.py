@@ -30,6 +30,7 @@ class AttributionConfig(AppConfig):
 
         kinds.register_consequences(
             kinds.Consequences(
+                take_turns=following.take_turns,
                 follow=following.follow,
                 snapshot=consequences.snapshot,
                 difference=consequences.difference,

@@ -53,8 +53,8 @@ STATISTICS = {
 _apply_claims = applied_by("collection_4_claims_apply")
 
 # What derives takes turns with what follows a decision: each reads what the other wrote, and writes the same rows.
-_DERIVERS = Turn(4_005_003)
-take_derivers_lock = _DERIVERS.take
+DERIVERS = Turn(4_005_003)
+take_derivers_lock = DERIVERS.take
 
 
 @job(

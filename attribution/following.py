@@ -17,10 +17,12 @@ from django.conf import settings
 from django.db import connection
 from psycopg2 import sql
 
-from attribution.collection import take_derivers_lock
-from attribution.jobs import ledger_parameters, take_ledger_lock
+from attribution.collection import DERIVERS
+from attribution.jobs import DECIDERS, ledger_parameters
 from ct4site import sqlfiles
 from ct4site.jobs import counted
+from ct4site.turns import take_in_order
+from identity.jobs import WRITERS
 
 Rows = Mapping[str, str]
 LAST = 2**62  # row of a plan: all of it
@@ -87,18 +89,24 @@ _DELETE = re.compile(r"\b(delete from (\S+)(?: as \w+\s+where\b)?)")
 _MADE = re.compile(r"\bcreate temp table (\w+)")
 
 
+def take_turns(*, links: bool) -> None:
+    """Wait for the turns of all whose rows a decision and what follows of it may change, in the order of the chain.
+
+    Held until the transaction ends. ``links``: it may change links or origins too, so identity's writers wait as well.
+    """
+    take_in_order(*([WRITERS] if links else []), DECIDERS, DERIVERS)
+
+
 def follow(*, persons: Sequence[UUID], run_id: int | None, actor: str) -> None:
     """Bring all that attribution derives up to date for some persons, as the batch jobs would (domain.md 6, 12).
 
     Takes all persons whose links, events or ledger rows the decision changed, those they left included; whose stored
     leads and accounts these are by now, or were, is found and followed too. The ledger's decision, then payments,
     scouts, trips and milestones, items and statements of settlement, claims. Changes of ledger and claims are audited
-    as of the run, if there is one, and the actor. Must run inside a transaction, after the decision's own rows are
-    written; until it ends other decisions and the refresh of collection wait. One call for all persons of a transaction:
+    as of the run, if there is one, and the actor. Must run inside a transaction that took its turn (``take_turns``), after
+    the decision's own rows are written. One call for all persons of a transaction:
     each keeps the locks of its temporary tables until the end.
     """
-    take_ledger_lock()
-    take_derivers_lock()
     parameters = {
         **concerned(persons), **ledger_parameters(), "park": settings.PARK_ID_OBJETIVO,
         "first": 0, "last": LAST, "run_id": run_id, "actor": actor,

@@ -28,8 +28,8 @@ SAME_PERSON_COUNTS = ("same_persons_raised", "same_persons_closed")
 STATISTICS = {"observational.lead_ledger": "person_key, attributed_scout_id, attribution_rule, evidence_digest"}
 
 # Deciders of the ledger take turns; they never wait for matching.
-_DECIDERS = Turn(4_005_002)
-take_ledger_lock, hold_ledger_lock = _DECIDERS.take, _DECIDERS.hold
+DECIDERS = Turn(4_005_002)
+take_ledger_lock, hold_ledger_lock = DECIDERS.take, DECIDERS.hold
 
 apply_ledger = applied_by("ledger_apply")
 

@@ -10,7 +10,6 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from attribution.jobs import take_ledger_lock
 from attribution.models import ConflictType, DecisionStatus, ScoutConflict
 from attribution.undo import SETTLED
 from ct4site.admin_base import Section
@@ -66,7 +65,6 @@ class ScoutForm(TargetForm):
 
 
 def _decide(deciding: Deciding, scout_id: int | None) -> Collection[uuid.UUID]:
-    take_ledger_lock()
     scouts = _scouts_of(deciding.case)
     if not scouts:
         raise Unacceptable(_("The conflict is gone: nothing is left to decide."))
@@ -199,6 +197,7 @@ KIND = Kind(
     evidence=_evidence,
     candidates=_candidates,
     causes_in_words=CAUSES,
+    changes_links=False,
     # The claims of a person are found by the person; all of them are weighed for a question by text.
     narrowed_by="person_key = any({keys}::uuid[])",
 )

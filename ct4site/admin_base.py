@@ -384,22 +384,32 @@ def classify_query(text: str) -> dict[str, Any]:
     ``phone``, ``license``, ``plate``, ``name`` and ``words``, the name's words without particles (domain.md 4.5).
     A NUL and anything after 200 characters is dropped.
     """
-    text = text.replace("\x00", "").strip()[:LONGEST_SEARCH]
-    if not text:
-        return {}
+    return classify_queries([text])[0]
+
+
+def classify_queries(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return of each of several texts what ``classify_query`` says of one, in one SQL call."""
+    cleaned = [text.replace("\x00", "").strip()[:LONGEST_SEARCH] for text in texts]
+    if not any(cleaned):
+        return [{} for _text in texts]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select canon.normalize_phone(raw), canon.normalize_license(raw), canon.normalize_plate(raw),"
+            " canon.normalize_name(raw), canon.name_tokens(canon.normalize_name(raw))"
+            " from unnest(%s::text[]) with ordinality as typed (raw, place) order by place",
+            [cleaned],
+        )
+        rows = cursor.fetchall()
+    return [_keys_of(text, row) if text else {} for text, row in zip(cleaned, rows, strict=True)]
+
+
+def _keys_of(text: str, normalised: Sequence[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"text": text}
     if (number := whole_number(text, LARGEST_KEY)) is not None:
         found["integer"] = number
     with contextlib.suppress(ValueError):
         found["uuid"] = uuid.UUID(text)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select canon.normalize_phone(raw), canon.normalize_license(raw), canon.normalize_plate(raw),"
-            " canon.normalize_name(raw), canon.name_tokens(canon.normalize_name(raw))"
-            " from (select %s::text as raw) as typed",
-            [text],
-        )
-        keys = zip(("phone", "license", "plate", "name", "words"), cursor.fetchone(), strict=True)
+    keys = zip(("phone", "license", "plate", "name", "words"), normalised, strict=True)
     return found | {name: key for name, key in keys if key}
 
 

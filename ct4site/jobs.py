@@ -12,7 +12,7 @@ import getpass
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -384,8 +384,17 @@ def statement(name: str, parameters: Mapping[str, Any], **parts: sql.Composable)
 
     Takes the values of its ``%(name)s`` parameters, and SQL for its ``{name}`` parts.
     """
+    return statements([name], parameters, **parts)
+
+
+def statements(names: Sequence[str], parameters: Mapping[str, Any], **parts: sql.Composable) -> Any:
+    """Run several files of sql/jobs one after the other as one question to the database; takes what ``statement`` takes.
+
+    Returns the first row of the last one, if it has rows.
+    """
+    texts = [sql.SQL(sqlfiles.load(name)).format(**parts) for name in names]
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL(sqlfiles.load(name)).format(**parts), parameters)
+        cursor.execute(sql.SQL(";\n").join(texts), parameters)
         return cursor.fetchone() if cursor.description else None
 
 

@@ -45,3 +45,12 @@ class Turn:
     def _ask(self, statements: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute(statements, [self.key])
+
+
+def take_in_order(*turns: Turn) -> None:
+    """Wait for several turns, one after the other as they are given; held until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"set local {PATIENCE}; select {', '.join(['pg_advisory_xact_lock(%s)'] * len(turns))}",
+            [turn.key for turn in turns],
+        )

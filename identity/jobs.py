@@ -52,8 +52,8 @@ TALLY_NAMES = {
 # Writers of identity tables take turns: what one checked still holds when it writes. Chunks of the identity run share
 # no person, so they share the turn.
 WRITER_LOCK = 4_005_001
-_WRITERS = Turn(WRITER_LOCK)
-take_writer_lock, share_writer_lock, hold_writer_lock = _WRITERS.take, _WRITERS.share, _WRITERS.hold
+WRITERS = Turn(WRITER_LOCK)
+take_writer_lock, share_writer_lock, hold_writer_lock = WRITERS.take, WRITERS.share, WRITERS.hold
 
 NOTHING = sql.SQL("")
 

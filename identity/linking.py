@@ -1,7 +1,7 @@
 """Links that a person makes, moves and takes away: one record or one driver at a time (promises P4 and P7).
 
 Rules link what is certain; these functions link what somebody decided, with the same statement (sql/jobs/
-identity_apply.sql), under the rule MANUAL. All must run inside a transaction, take the turn of identity's writers, put
+identity_apply.sql), under the rule MANUAL. All must run inside a transaction in the turn of identity's writers, put
 everything they write down to one run, and raise ``Unacceptable`` with a sentence when it cannot be done.
 """
 
@@ -17,11 +17,11 @@ from psycopg2 import sql
 
 from ct4site import sqlfiles
 from ct4site.admin_base import LARGEST_ID, whole_number
-from ct4site.jobs import counted, statement
+from ct4site.jobs import counted, statement, statements
 from ct4site.review.kinds import Unacceptable
 from identity import signals
-from identity.jobs import FEEDS, apply_decisions, take_writer_lock
-from identity.models import CabinetLead, Link, SourceTable
+from identity.jobs import FEEDS, apply_decisions
+from identity.models import Link, SourceTable
 
 VIEWS = dict(FEEDS.values())
 """The staging view of each lead table."""
@@ -43,7 +43,6 @@ def link_record(
     marked as made by hand. An open unmatched row is resolved, the event follows, so does the origin if rules decided
     it. Returns the persons touched.
     """
-    take_writer_lock()
     facts = _facts(source_table, source_pk, person_key, driver_id)
     if facts["record"] is not None:
         raise Unacceptable(_("This record is linked to a person already."))
@@ -58,18 +57,15 @@ def link_record(
     _refuse_crowd(facts, 2 if links_driver else 1)
     keys = {"source_table": source_table, "source_pk": source_pk, "person_key": person_key, "driver_id": driver_id}
     told: dict[str, Any] = {"run_id": run_id, "actor": actor, "reason": reason}
-    statement(
-        "review_link_record",
-        keys | {"is_new": is_new_person},
+    parts = ["review_link_record", *(["review_link_person"] if is_new_person else []), "identity_8_origins"]
+    found = statements(
+        [*parts, "review_link_plan", "review_link_found"],
+        keys | told | {"is_new": is_new_person},
         view=sql.Identifier("canon", VIEWS[source_table]),
-        narrowed=_rows_of(source_table, source_pk),
+        narrowed=_rows_of(source_table, source_pk, facts["delivered"]),
     )
-    if not _has_rows("numbered"):
+    if not found[0]:
         raise Unacceptable(_("The feed no longer has this record."))
-    if is_new_person:
-        statement("review_link_person", keys | told)
-    statement("identity_8_origins", {})
-    statement("review_link_plan", keys | told)
     counts = apply_decisions(sql.SQL("linking"), 0, 1, by_hand=True, **told)
     if counts["skipped_changed_since_plan"]:
         _refuse_refused({person_key}, source_table, source_pk, driver_id)
@@ -88,7 +84,6 @@ def move_record(
     The other person keeps its other links. If only drivers were left to it they must go along (``with_drivers``): a
     driver belongs to nobody without a lead (domain.md 9.10). Returns the persons touched.
     """
-    take_writer_lock()
     facts = _facts(source_table, source_pk, person_key, None)
     if facts["record"] is None:
         raise Unacceptable(_("This record is linked to nobody."))
@@ -117,7 +112,6 @@ def move_driver(
     *, driver_id: str, person_key: uuid.UUID, run_id: int, actor: str, reason: str
 ) -> set[uuid.UUID]:  # fmt: skip
     """Move the link of a driver to a person who has a lead (domain.md 9.10). Returns the persons touched."""
-    take_writer_lock()
     facts = _facts(None, None, person_key, driver_id)
     if facts["driver"] is None:
         raise Unacceptable(_("This driver is linked to nobody."))
@@ -135,7 +129,6 @@ def move_driver(
 
 def detach_driver(*, driver_id: str, run_id: int, actor: str, reason: str) -> set[uuid.UUID]:
     """Take the link of a driver away; its person keeps the rest. Returns the person touched."""
-    take_writer_lock()
     facts = _facts(None, None, None, driver_id)
     if facts["driver"] is None:
         raise Unacceptable(_("This driver is linked to nobody."))
@@ -154,7 +147,6 @@ def refuse(
     Every job respects it for ever: who is left may be linked. A refused driver refuses its person too. Returns nobody:
     no link changes.
     """
-    take_writer_lock()
     facts = _facts(source_table, source_pk, person_key, driver_id)
     other = str(person_key) if person_key else (facts["driver"] or {}).get("person_key")
     if facts["record"] is not None and facts["record"]["person_key"] == other:
@@ -168,7 +160,6 @@ def refuse(
 
 def set_aside(*, source_table: str, source_pk: str, run_id: int, actor: str, reason: str) -> set[uuid.UUID]:
     """Set an open unmatched record aside for good (status IGNORED): no job tries it again. Returns nobody."""
-    take_writer_lock()
     keys = {"source_table": source_table, "source_pk": source_pk}
     told = counted("review_set_aside", keys | {"run_id": run_id, "actor": actor, "reason": reason})
     if not told["set_aside"]:
@@ -241,23 +232,19 @@ def _refuse_refused(
 # --- writing ----------------------------------------------------------------------------------------
 
 
-def _rows_of(source_table: str, source_pk: str) -> sql.Composable:
-    """Return the condition on the numbers of the rows that a record can be; nothing where its name does not tell."""
+def _rows_of(source_table: str, source_pk: str, delivered: list[int]) -> sql.Composable:
+    """Return the condition on the numbers of the rows that a record can be; nothing where its name does not tell.
+
+    ``delivered`` are the rows of cabinet leads with that external id.
+    """
     number = whole_number(source_pk.removeprefix("row:").removeprefix("manual:"), LARGEST_ID)
     rows = [] if number is None else [number, -number]
     if source_table == SourceTable.CABINET:
-        delivered = CabinetLead.objects.filter(external_id=source_pk).values_list("pk", flat=True)
         rows = [*rows, *delivered]
         # Blanks around an external id are no part of the record's name: such rows are not found by it.
         if not rows or (number is not None and source_pk == str(number) and not delivered):
             return sql.SQL("")
     return sql.SQL("and records.row_id = any({})").format(sql.Literal(rows))
-
-
-def _has_rows(table: str) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("select exists (select 1 from {})").format(sql.Identifier("pg_temp", table)))
-        return bool(cursor.fetchone()[0])
 
 
 def _move(scope: str, parameters: dict[str, Any]) -> None:

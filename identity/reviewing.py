@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from ct4site.admin_base import NOTHING, Section, classify_query, lima_time
 from ct4site.models import ReviewCase
 from ct4site.privacy import personal, searchable
-from ct4site.review.kinds import Candidate, Choice, Deciding, TargetForm, nobody
+from ct4site.review.kinds import Candidate, Choice, Deciding, TargetForm, nobody, once
 from identity import linking
 from identity.models import DriverIndexEntry, Person, ReasonCode, Refusal, SourceTable, Unmatched
 
@@ -35,9 +35,9 @@ def record_of(case: ReviewCase) -> tuple[str, str]:
 
 
 def unmatched_of(case: ReviewCase) -> Unmatched | None:
-    """Return the unmatched row of a case, whatever its status."""
+    """Return the unmatched row of a case, whatever its status; read once for a page."""
     table, key = record_of(case)
-    return Unmatched.objects.filter(source_table=table, source_pk=key).first()
+    return once(case, "unmatched", Unmatched.objects.filter(source_table=table, source_pk=key).first)
 
 
 # --- what is chosen ---------------------------------------------------------------------------------
@@ -87,7 +87,9 @@ def _persons(case: ReviewCase, target: Target) -> set[uuid.UUID]:
     """Return the person that a target names, by key or by driver; nobody when the driver has none yet."""
     if target.get("person_key"):
         return {uuid.UUID(str(target["person_key"]))}
-    person = linking.person_of(SourceTable.DRIVERS, str(target["driver_id"])) if target.get("driver_id") else None
+    if not target.get("driver_id"):
+        return set()
+    person = once(case, "person", lambda: linking.person_of(SourceTable.DRIVERS, str(target["driver_id"])))
     return {person} if person else set()
 
 

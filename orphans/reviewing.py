@@ -14,11 +14,12 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.db import connection
+from django.db.models import OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ct4site.admin_base import LIMA, NOTHING, Section, classify_query, lima_time
+from ct4site.admin_base import LIMA, NOTHING, Section, classify_queries, classify_query, lima_time
 from ct4site.jobs import counted
 from ct4site.models import CaseKind, ReviewCase
 from ct4site.privacy import is_plain, personal, searchable
@@ -27,7 +28,6 @@ from identity import linking
 from identity.admin import finding as identity_finding
 from identity.admin import records
 from identity.admin.comparing import marked, marked_name, marked_personal
-from identity.jobs import take_writer_lock
 from identity.models import LEAD_TABLES, LeadEvent, Link, ManualLead, ScoutListEntry, SourceTable, UnmatchedStatus
 from orphans.admin import evidence, nearest
 from orphans.models import OrphanReason, OrphanStatus, QuarantinedDriver
@@ -55,25 +55,29 @@ WHY = {
 }
 
 
-def _found(case: ReviewCase) -> QuarantinedDriver | None:
-    return QuarantinedDriver.objects.select_related("person").filter(pk=case.subject_key).first()
-
-
 def _driver(case: ReviewCase) -> QuarantinedDriver | None:
-    """Return the driver of a case for its page."""
-    return once(case, "driver", lambda: _found(case))
+    """Return the driver of a case, with its person by its link as ``linked``; read once for a page or a decision."""
+    links = Link.objects.filter(source_table=SourceTable.DRIVERS, source_pk=OuterRef("pk"))
+    found = QuarantinedDriver.objects.select_related("person").annotate(linked=links.values("person_id")[:1])
+    return once(case, "driver", found.filter(pk=case.subject_key).first)
 
 
 def _row(case: ReviewCase) -> QuarantinedDriver:
     """Return the driver of a case; raises ``Unacceptable`` when it waits for nobody any more."""
-    row = _found(case)
+    row = _driver(case)
     if row is None or row.status not in (OrphanStatus.QUARANTINED, OrphanStatus.PURGED):
         raise Unacceptable(_("This driver is not in quarantine any more. Open the next case."))
     return row
 
 
 def _driver_person(case: ReviewCase) -> uuid.UUID | None:
-    return linking.person_of(SourceTable.DRIVERS, case.subject_key)
+    row = _driver(case)
+    return None if row is None else row.linked  # type: ignore[attr-defined]
+
+
+def _lead_person(case: ReviewCase, target: Mapping[str, Any]) -> uuid.UUID | None:
+    """Return the person of the lead that was chosen."""
+    return once(case, "lead", lambda: linking.person_of(target["source_table"], target["source_pk"]))
 
 
 def _set(
@@ -99,10 +103,9 @@ def _set(
 
 def _relink(deciding: Deciding) -> Collection[uuid.UUID]:
     """Link the chosen lead to the driver's person; a lead that has a person takes the driver along to that one."""
-    take_writer_lock()
     row = _row(deciding.case)
     source_table, source_pk = deciding.target["source_table"], deciding.target["source_pk"]
-    now, of_lead = _driver_person(deciding.case), linking.person_of(source_table, source_pk)
+    now, of_lead = _driver_person(deciding.case), _lead_person(deciding.case, deciding.target)
     person = of_lead or now or row.person_id or deciding.new_person_key
     # First the quarantine: what is not in it any more is not released once more by the link.
     _set(deciding, OrphanStatus.RESOLVED_RELINKED, person)
@@ -125,7 +128,7 @@ def _link(deciding: Deciding, source_table: str, source_pk: str, person: uuid.UU
 
 
 def _persons_of_relink(case: ReviewCase, target: Mapping[str, Any]) -> Collection[uuid.UUID]:
-    found = {_driver_person(case), linking.person_of(target["source_table"], target["source_pk"]), case.person_key}
+    found = {_driver_person(case), _lead_person(case, target), case.person_key}
     return {person for person in found if person is not None}
 
 
@@ -204,7 +207,7 @@ def leads_meant(case: ReviewCase, text: str) -> dict[tuple[str, str], list[str]]
             cursor.execute(
                 _NAMED,
                 {
-                    "day": _keys(row).day,
+                    "day": _keys(case, row).day,
                     "days": nearest.NAME_DAYS,
                     "most": 2 * nearest.NAME_EVENTS,
                     "words": keys["words"],
@@ -224,7 +227,6 @@ def leads_meant(case: ReviewCase, text: str) -> dict[tuple[str, str], list[str]]
 
 def _create_lead(deciding: Deciding) -> Collection[uuid.UUID]:
     """Write the missing lead down and link it, as any cabinet lead, to the driver's person."""
-    take_writer_lock()
     row = _row(deciding.case)
     person = _driver_person(deciding.case) or row.person_id or deciding.new_person_key
     lead = ManualLead(pk=deciding.case.pk)
@@ -250,7 +252,7 @@ class CreateLeadForm(TargetForm):
     def __init__(self, data: Any = None, *args: Any, case: ReviewCase, **kwargs: Any) -> None:
         row = _driver(case) if data is None else None
         if row is not None:
-            keys = _keys(row)
+            keys = _keys(case, row)
             known = {"lead_date": keys.day, "full_name": keys.name, "plate": keys.plate}
             if is_plain():
                 known["phone"] = keys.phone
@@ -263,15 +265,6 @@ class CreateLeadForm(TargetForm):
             raise forms.ValidationError(_("A lead cannot be of a day to come."))
         return day
 
-    def clean_full_name(self) -> str:
-        return self._usable("full_name", "name", _("This is not a name that can be compared."))
-
-    def clean_phone(self) -> str:
-        return self._usable("phone", "phone", _("This is not a usable phone."))
-
-    def clean_plate(self) -> str:
-        return self._usable("plate", "plate", _("This is not a usable plate."))
-
     def clean_scout_id(self) -> int | None:
         scout: int | None = self.cleaned_data["scout_id"]
         if scout is not None and not ScoutListEntry.objects.filter(pk=scout).exists():
@@ -280,6 +273,16 @@ class CreateLeadForm(TargetForm):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
+        complaints = {
+            ("full_name", "name"): _("This is not a name that can be compared."),
+            ("phone", "phone"): _("This is not a usable phone."),
+            ("plate", "plate"): _("This is not a usable plate."),
+        }
+        typed = {field: data.get(field, "").strip() for field, _key in complaints}
+        found = dict(zip(typed, classify_queries(list(typed.values())), strict=True))
+        for (field, key), complaint in complaints.items():
+            if typed[field] and key not in found[field]:
+                self.add_error(field, complaint)
         if not self.errors and not (data.get("phone") or data.get("plate")):
             raise forms.ValidationError(_("Say the phone or the plate: without either nobody would find the lead."))
         return data
@@ -287,19 +290,12 @@ class CreateLeadForm(TargetForm):
     def target(self) -> dict[str, Any]:
         return super().target() | {"lead_date": self.cleaned_data["lead_date"].isoformat()}
 
-    def _usable(self, field: str, key: str, complaint: str) -> str:
-        value: str = self.cleaned_data[field].strip()
-        if value and key not in classify_query(value):
-            raise forms.ValidationError(complaint)
-        return value
-
 
 # --- purging, sending back -----------------------------------------------------------------------------------
 
 
 def _purge(deciding: Deciding) -> Collection[uuid.UUID]:
     """Take the driver away from its person; the row of the quarantine and the person stay (Q54)."""
-    take_writer_lock()
     row = _row(deciding.case)
     person = _driver_person(deciding.case)
     _set(deciding, OrphanStatus.PURGED, person or row.person_id)
@@ -316,7 +312,6 @@ where id = %(case)s
 
 def _send_back(deciding: Deciding) -> Collection[uuid.UUID]:
     """Leave the driver to the jobs again, and the case for later; what somebody put into quarantine is so no more."""
-    take_writer_lock()
     row = _row(deciding.case)
     person = _driver_person(deciding.case)
     reason = None
@@ -384,8 +379,13 @@ def choices(case: ReviewCase) -> Sequence[Choice]:
 # --- the page of a case --------------------------------------------------------------------------------------
 
 
-def _keys(row: QuarantinedDriver) -> nearest.Keys:
-    return nearest.keys_of(row, *evidence.known_of(row))
+def _known(case: ReviewCase, row: QuarantinedDriver) -> Any:
+    return once(case, "known", lambda: evidence.known_of(row))
+
+
+def _keys(case: ReviewCase, row: QuarantinedDriver) -> nearest.Keys:
+    """Return the keys of a case's driver, by which leads are compared."""
+    return once(case, "keys", lambda: nearest.keys_of(row, *_known(case, row)))
 
 
 def title(case: ReviewCase) -> str:
@@ -402,7 +402,7 @@ def why(case: ReviewCase) -> str:
 def sections(case: ReviewCase) -> Iterable[Section]:
     """Return the evidence: what was found and why it did not suffice, the driver, how it was linked, its history."""
     row = _driver(case)
-    return evidence.sections(row, *evidence.known_of(row)) if row is not None else ()
+    return evidence.sections(row, *_known(case, row)) if row is not None else ()
 
 
 def candidates(case: ReviewCase) -> list[Candidate]:
@@ -410,7 +410,7 @@ def candidates(case: ReviewCase) -> list[Candidate]:
     row = _driver(case)
     if row is None:
         return []
-    keys = _keys(row)
+    keys = _keys(case, row)
     near = nearest.find(keys).leads
     known = {(lead.source_table, lead.source_pk) for lead in near}
     of_person = (

@@ -17,8 +17,7 @@ from ct4site.models import CaseKind, ReviewCase
 from ct4site.review import kinds
 from ct4site.review.kinds import Candidate, Choice, Deciding, Kind, Unacceptable, person_key_of
 from identity import reviewing as unmatched
-from identity.jobs import take_writer_lock
-from identity.models import Link, Origin, OriginChange, Person, ReasonCode, SourceTable, Unmatched
+from identity.models import Link, Origin, OriginChange, Person, ReasonCode, SourceTable
 
 # --- contested origins ----------------------------------------------------------------------------------
 
@@ -47,7 +46,6 @@ resolution_status = 'resolved_manual'
 
 
 def _decide_origin(deciding: Deciding, changes: sql.SQL) -> Collection[uuid.UUID]:
-    take_writer_lock()
     lead_id = deciding.case.subject_key
     with connection.cursor() as cursor:
         cursor.execute(
@@ -177,11 +175,6 @@ kinds.register(ORIGIN)
 # --- records that no rule can link ------------------------------------------------------------------------
 
 
-def _record(case: ReviewCase) -> Unmatched | None:
-    """Return the open record of a case; read once for a page."""
-    return kinds.once(case, "unmatched", lambda: unmatched.unmatched_of(case))
-
-
 UNMATCHED_CAUSES = {
     **dict(ReasonCode.choices),
     "GIVEN_UP": gettext_lazy("Tried too often"),
@@ -189,7 +182,7 @@ UNMATCHED_CAUSES = {
 
 
 def _why_unmatched(case: ReviewCase) -> str:
-    record = _record(case)
+    record = unmatched.unmatched_of(case)
     if record is None:
         return kinds.cause_label(case)
     if case.raised_by == "GIVEN_UP":
@@ -198,7 +191,7 @@ def _why_unmatched(case: ReviewCase) -> str:
 
 
 def _unmatched_title(case: ReviewCase) -> str:
-    record = _record(case)
+    record = unmatched.unmatched_of(case)
     return str(record) if record is not None else case.subject_key
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy
 from psycopg2 import sql
@@ -115,28 +115,30 @@ where cases.id = %(case)s and cases.status = 'OPEN'
             where others.leased_to_id = %(user)s and others.leased_until >= now() and others.id <> cases.id
         ) < %(cap)s
     )
-returning 1
+returning cases.*
 """
 
 NO_LEASE: dict[str, Any] = {"leased_to": None, "leased_since": None, "leased_until": None}
 
 
-def lease(case_id: int, user: User) -> bool:
-    """Take or renew the lease of an open case; return whether the user holds it now.
+def leased(case_id: int, user: User) -> ReviewCase | None:
+    """Take or renew the lease of an open case; return the case, locked until the transaction ends, or None.
 
     Not while somebody else's lease runs, nor beyond ``REVIEW_LEASES_PER_USER`` cases at once.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _LEASE,
-            {
-                "user": user.pk,
-                "case": case_id,
-                "seconds": settings.REVIEW_LEASE_SECONDS,
-                "cap": settings.REVIEW_LEASES_PER_USER,
-            },
-        )
-        return cursor.fetchone() is not None
+    asked = {
+        "user": user.pk, "case": case_id, "seconds": settings.REVIEW_LEASE_SECONDS,
+        "cap": settings.REVIEW_LEASES_PER_USER,
+    }  # fmt: skip
+    for case in ReviewCase.objects.raw(_LEASE, asked):
+        case.leased_to = user
+        return case
+    return None
+
+
+def lease(case_id: int, user: User) -> bool:
+    """Take or renew the lease of an open case as ``leased``; return whether the user holds it now."""
+    return leased(case_id, user) is not None
 
 
 def release(case_id: int, user: User) -> None:
@@ -163,7 +165,10 @@ def next_case(after: ReviewCase | None, user: User) -> ReviewCase | None:
     # Two questions that the queue's index answers at once; asked as one it would read all that comes before.
     same = found.filter(money_at_risk=after.money_at_risk, opened_at__gte=after.opened_at)
     same = same.filter(Q(opened_at__gt=after.opened_at) | Q(pk__gt=after.pk))
-    return same.first() or found.filter(money_at_risk__lt=after.money_at_risk).first()
+    rest = found.filter(money_at_risk__lt=after.money_at_risk)
+    parts = [part.annotate(turn=Value(turn)) for turn, part in enumerate((same, rest))]
+    first, second = (part.order_by("-money_at_risk", "opened_at", "pk")[:1] for part in parts)
+    return first.union(second, all=True).order_by("turn").first()
 
 
 def siblings(case: ReviewCase) -> QuerySet[ReviewCase]:

@@ -95,17 +95,20 @@ from told
 
 
 def measured(
-    *, job_type: str, actor: str, reverses: Run | None, persons: Collection[uuid.UUID],
-    work: Callable[[Run], Collection[uuid.UUID]], bound_to: Mapping[str, Any],
+    *, job_type: str, actor: str, reverses: Run | None, persons: Callable[[], Collection[uuid.UUID]],
+    work: Callable[[Run], Collection[uuid.UUID]], bound_to: Mapping[str, Any], changes_links: bool = True,
 ) -> Outcome:  # fmt: skip
     """Do a piece of work of one person as a run of its own, and say what it did; inside a transaction.
 
     Takes the run's kind, who, what it takes back, whose consequences are told, and the work: it gets the run, writes
-    with audit and returns further persons it touched. ``bound_to`` goes into the digest. What is derived of the
+    with audit and returns further persons it touched. ``bound_to`` goes into the digest. ``changes_links`` says whether
+    links or origins may change. Everything is read and written in the turn of all writers. What is derived of the
     persons is brought up to date before the consequences are told.
     """
     declared = kinds.declared_consequences()
-    known = sorted(set(persons))
+    if declared:
+        declared.take_turns(links=changes_links)
+    known = sorted(set(persons()))
     before = declared.snapshot(known) if declared else {}
     run = Run.objects.create(
         job_type=job_type, actor=actor, status=RunStatus.COMPLETED, completed_at=Now(), attempt=1, reverses=reverses
@@ -130,9 +133,9 @@ def measured(
 
 def _locked(case_id: int, actor: User, expected_version: int, *, approving: bool = False) -> ReviewCase:
     """Return the case, locked, with the lease of the actor; raises ``Overtaken`` or ``HeldByOther``."""
-    if not approving:
-        cases.lease(case_id, actor)
-    case = ReviewCase.objects.select_for_update(of=("self",)).select_related("leased_to").get(pk=case_id)
+    case = None if approving else cases.leased(case_id, actor)
+    if case is None:
+        case = ReviewCase.objects.select_for_update(of=("self",)).select_related("leased_to").get(pk=case_id)
     if case.status != CaseStatus.OPEN or case.version != expected_version or case.is_frozen != approving:
         raise Overtaken(case)
     if not approving and case.leased_to_id != actor.pk:
@@ -164,12 +167,10 @@ def decide(
     """
     with transaction.atomic():
         case = _locked(case_id, actor, expected_version, approving=proposal is not None)
-        point = transaction.savepoint()
         outcome = _done(case, wish, actor)
         if outcome.digest != shown or (outcome.needs_approval and proposal is None):
-            transaction.savepoint_rollback(point)
+            transaction.set_rollback(True)
             return replace(outcome, run=None, changed_since=outcome.digest != shown)
-        transaction.savepoint_commit(point)
         return receive(case, wish, actor, outcome, proposal)
 
 
@@ -244,8 +245,9 @@ def _done(case: ReviewCase, wish: Wish, actor: User) -> Outcome:
         job_type=JobType.REVIEW_DECISION,
         actor=actor.get_username(),
         reverses=None,
-        persons=choice.persons(case, wish.target),
+        persons=lambda: choice.persons(case, wish.target),
         work=work,
+        changes_links=kinds.kind_of(case).changes_links,
         # The cause as it is now: what a refresh of the cases has not seen yet, nobody has weighed.
         bound_to={
             "case": case.pk, "version": case.version, "cause": cases.cause_digest(case), "choice": wish.choice,

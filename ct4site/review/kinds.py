@@ -102,7 +102,8 @@ class Kind:
     since, signature (cases alike share it), cause_digest. The functions get a case: ``title`` its name, ``why`` one
     sentence on what raised it, ``evidence`` the sections of its page, ``candidates`` the possible answers.
     ``narrowed_by`` is a condition on the view that keeps the causes of the subject keys {keys}, a text array, through an
-    index of what the keys are made of; the view may have further columns for it.
+    index of what the keys are made of; the view may have further columns for it. ``changes_links`` is false for a kind
+    whose decisions leave links and origins alone.
     """
 
     code: str
@@ -114,18 +115,21 @@ class Kind:
     candidates: Callable[[ReviewCase], Sequence[Candidate]] = lambda case: ()
     causes_in_words: Mapping[str, Text] = field(default_factory=dict)
     narrowed_by: str = "subject_key = any({keys})"
+    changes_links: bool = True
 
 
 @dataclass(frozen=True)
 class Consequences:
     """What hangs on persons: declared by the room that knows links, ledger, claims and money.
 
+    ``take_turns(links=)`` waits for everybody else who writes what a decision may change, with links or without.
     ``follow(persons=, run_id=, actor=)`` brings all that is derived of persons up to date in the caller's transaction;
     ``snapshot(persons)`` returns it as JSON values, ``difference(before, after)`` what changed; ``needs_approval``
     says of a difference whether it touches an amount that is settled. ``money`` is a view of (person_key, amount).
     ``words`` maps the name of a fact to its stored codes in words.
     """
 
+    take_turns: Callable[..., None]
     follow: Callable[..., Any]
     snapshot: Callable[[Sequence[uuid.UUID]], dict[str, Any]]
     difference: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]

@@ -154,7 +154,7 @@ def _one(decision: Decision, actor: User) -> Outcome:
         job_type=JobType.ROLL_BACK,
         actor=actor.get_username(),
         reverses=decision.run,
-        persons=_persons(decision),
+        persons=lambda: _persons(decision),
         work=work,
         bound_to={"decision": decision.pk},
     )

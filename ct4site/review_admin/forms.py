@@ -82,7 +82,11 @@ class DecideForm(ReasonForm):
     @cached_property
     def others(self) -> list[Pick]:
         """The choices that are no candidate, each with its own fields."""
-        return [self._pick(choice.code, choice) for choice in self.choices.values()]
+        chosen = self.chosen
+        return [
+            chosen if chosen is not None and code == chosen.value else self._pick(code, choice)
+            for code, choice in self.choices.items()
+        ]
 
     def _pick(self, value: str, choice: kinds.Choice, candidate: kinds.Candidate | None = None) -> Pick:
         is_chosen = value == self.picked
@@ -99,11 +103,12 @@ class DecideForm(ReasonForm):
         """All lines in the order of their numbers."""
         return [*self.candidates, *self.others]
 
-    @property
+    @cached_property
     def chosen(self) -> Pick | None:
-        """The line that was picked."""
-        lines = self.candidates if self.picked.startswith("candidate-") else self.others
-        return next((item for item in lines if item.is_chosen), None)
+        """The line that was picked; only its own fields are read."""
+        if self.picked in self.choices:
+            return self._pick(self.picked, self.choices[self.picked])
+        return next((item for item in self.candidates if item.is_chosen), None)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -302,7 +302,8 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
             form.add_error(None, str(refusal))
             return self._page(request, self._case(request, case.pk), form, held=True, status=422)
         if isinstance(outcome, Outcome):
-            return self._page(request, self._case(request, case.pk), form, held=True, outcome=outcome)
+            held = cases.lease(case.pk, user)
+            return self._page(request, self._case(request, case.pk), form, held=held, outcome=outcome)
         if isinstance(outcome, Proposal):
             messages.success(
                 request, format_html("{} {}", _("Proposed. Another person has to approve it:"), link_to(outcome))

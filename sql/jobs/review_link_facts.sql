@@ -11,6 +11,11 @@ select jsonb_build_object(
         where unmatched.source_table = %(source_table)s and unmatched.source_pk = %(source_pk)s
             and unmatched.status = 'IGNORED'
     ),
+    -- Rows of cabinet leads that bear the record's name.
+    'delivered', array(
+        select leads.id from public.module_ct_cabinet_leads as leads
+        where %(source_table)s = 'module_ct_cabinet_leads' and leads.external_id = %(source_pk)s
+    ),
     'has_driver', exists (
         select 1 from canon.drivers_index as drivers
         where drivers.driver_id = %(driver_id)s and drivers.vanished_at is null

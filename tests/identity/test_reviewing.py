@@ -297,14 +297,3 @@ def test_a_page_costs_the_same_however_many_cases_there_are(
         reviewing.candidates(case)
         list(reviewing.evidence(case))
         reviewing.choices(case)
-
-
-def test_deciding_costs_few_statements(
-    family: tuple[Record, list[str]], ana: User, django_assert_max_num_queries: Any
-) -> None:
-    lead, (juan, _rosa) = family
-    case = the_case(lead)
-    wish = Wish("link_driver", {"driver_id": juan}, "called")
-    shown = deciding.preview(case_id=case.pk, wish=wish, actor=ana, expected_version=case.version)
-    with django_assert_max_num_queries(45):
-        deciding.decide(case_id=case.pk, wish=wish, actor=ana, expected_version=case.version, shown=shown.digest)

@@ -10,7 +10,6 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection, transaction
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -581,36 +580,6 @@ def test_the_page_of_a_quarantined_driver_leads_to_the_page_of_its_case(admin_cl
     viewer.user_permissions.add(Permission.objects.get(codename="view_quarantineddriver"))
     client.force_login(viewer, backend="django.contrib.auth.backends.ModelBackend")
     assert address not in client.get(page).content.decode()
-
-
-def test_opening_and_deciding_a_case_takes_few_statements(reviewer: User) -> None:
-    phone = a_phone(918)
-    for name in (PEDRO, ROSA, "CONDORI APAZA LUZ"):
-        a_lead(name, phone=phone)
-    lead = a_lead(PEDRO, phone=a_phone(919))
-    case = quarantined(phone=f"51{phone}").case
-    kind = kinds.kind_of(case)
-    with CaptureQueriesContext(
-        connection,
-    ) as opening:
-        kind.title(case)
-        kind.why(case)
-        list(kind.evidence(case))
-        kind.candidates(case)
-    assert len(opening) <= 25, len(opening)
-    shown = deciding.preview(
-        case_id=case.pk, wish=wish("relink", at(lead)), actor=reviewer, expected_version=case.version
-    )
-    with CaptureQueriesContext(connection) as done:
-        deciding.decide(
-            case_id=case.pk,
-            wish=wish("relink", at(lead)),
-            actor=reviewer,
-            expected_version=case.version,
-            shown=shown.digest,
-        )
-    # Most are the statements that bring up to date what follows; they are as many for a thousand cases.
-    assert len(done) <= 60, len(done)
 
 
 def test_an_unmatched_record_of_the_chosen_lead_is_resolved(reviewer: User) -> None:
