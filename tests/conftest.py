@@ -110,9 +110,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.Djan
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever kills processes waits for them to come back; whoever shares a world comes last."""
+    """Whatever drives a browser, starts servers of its own or kills them is slow; whoever shares a world comes last."""
     for item in items:
-        if item.get_closest_marker("faults"):
+        starts_much = {"installation", "live_server"} & set(getattr(item, "fixturenames", ()))
+        if starts_much or item.get_closest_marker("faults") or item.get_closest_marker("browser"):
             item.add_marker("slow")
     ask_last(items)
 

@@ -255,6 +255,7 @@ ADDRESSES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_page_asks_as_many_questions_for_ten_rows_as_for_two_hundred(viewer, monkeypatch):
     for model in OUR_SCREENS:
         monkeypatch.setattr(type(admin.site.get_model_admin(model)), "list_per_page", 100)

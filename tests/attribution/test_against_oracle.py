@@ -402,6 +402,7 @@ def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
     agree(range(first, first + WORLDS_AT_ONCE))
 
 
+@pytest.mark.slow
 def test_sql_and_oracle_agree_when_the_fleet_beats_a_conflict(settings: Any) -> None:
     settings.LEDGER_CONFLICT_BEATS_FLEET = False
     agree(range(1000, 1000 + WORLDS_AT_ONCE), conflict_beats_fleet=False)

@@ -906,6 +906,7 @@ def test_every_backfill_is_a_command_with_a_tally(command, name):
 # --- a whole generated world --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_generated_world_keeps_its_invariants(tmp_path: Path, empty_source_tables: Any) -> None:
     empty_source_tables()
     folder = tmp_path / "data"

@@ -288,6 +288,7 @@ def test_an_invariant_that_does_not_hold_is_told_after_the_work_is_done(
     assert (run.status, run.has_plan, run.stats["steps"]) == (RunStatus.FAILED, False, told["steps"])
 
 
+@pytest.mark.slow
 def test_after_a_step_that_others_do_not_need_the_others_go_on(broken_world: dict[str, Any], monkeypatch: Any) -> None:
     refuse("ops.lead_ledger_scout_backfill_audit")
     code, told, err = call()
@@ -457,6 +458,7 @@ def test_a_second_refresh_writes_nothing_but_the_day(broken_world: dict[str, Any
 
 
 @pytest.mark.parametrize("change", ["event", "payment", "scout of a row", "row", "ledger"])
+@pytest.mark.slow
 def test_a_refresh_sees_what_others_wrote_without_telling(broken_world: dict[str, Any], change: str) -> None:
     """The source tables belong to other systems, and so did events and ledger; nobody writes them into our audit."""
     refresh()

@@ -184,6 +184,7 @@ def test_a_driver_moved_to_another_person_counts_for_that_one():
 
 
 @pytest.mark.parametrize("external_id", ["", None, "77", "  padded  ", "a1b2"])
+@pytest.mark.slow
 def test_a_lead_that_was_open_counts_once_it_is_linked(external_id):
     recruit = a_driving_recruit(scout=7, since=30)
     stories.drives(recruit.driver_id, ago(38), {0: 2, 1: 30})
@@ -368,5 +369,6 @@ def difference_from_refresh(seed: int, decide: Callable[[Random, World], tuple[s
 
 
 @pytest.mark.parametrize("seed", range(2))
+@pytest.mark.slow
 def test_decisions_that_were_followed_leave_nothing_to_the_refresh(seed):
     assert difference_from_refresh(seed, some_decision) == []

@@ -242,6 +242,7 @@ def ledger() -> list[Any]:
     )
 
 
+@pytest.mark.slow
 def test_the_winner_of_a_tie_is_the_same_under_any_plan_and_any_order_of_rows() -> None:
     answers = []
     for seed in range(3):

@@ -137,6 +137,7 @@ def test_no_job_changes_what_a_person_decided() -> None:
 
 @pytest.mark.parametrize("day", [6, 90])
 @pytest.mark.parametrize("choice", [{"choice": "choose_scout", "scout_id": 9}, {"choice": "no_scout"}], ids=str)
+@pytest.mark.slow
 def test_a_new_scout_opens_the_conflict_again(choice: dict[str, Any], day: int) -> None:
     person, case = a_conflict()
     decided(case, **choice)
@@ -163,6 +164,7 @@ def test_more_claims_of_scouts_decided_on_open_nothing() -> None:
     assert entry(person).attributed_scout_id == 9
 
 
+@pytest.mark.slow
 def test_taking_a_decision_back_restores_everything_and_opens_the_case() -> None:
     person, case = a_conflict()
     before = everything()

@@ -58,7 +58,6 @@ def addresses() -> dict[str, str]:
     }
 
 
-@pytest.mark.slow
 def test_every_page_fits_every_window_reads_well_and_breaks_no_security_policy(visit, world, screenshot):
     assert_pages_look_right(visit(world), addresses(), "collection", screenshot)
 

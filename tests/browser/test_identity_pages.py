@@ -42,7 +42,6 @@ def addresses() -> dict[str, str]:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1280, 1920])
 def test_every_page_fits_the_window_and_breaks_no_security_policy(visit, world, screenshot, width):
     window = visit(world, width=width)
@@ -55,7 +54,6 @@ def test_every_page_fits_the_window_and_breaks_no_security_policy(visit, world, 
         assert window.complaints == [], name
 
 
-@pytest.mark.slow
 def test_the_page_of_a_run_moves_by_itself_and_rests_when_the_run_is_over(visit, superuser, screenshot):
     with connection.cursor() as cursor:
         cursor.execute("select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()")

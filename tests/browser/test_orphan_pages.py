@@ -71,7 +71,6 @@ def addresses() -> dict[str, str]:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1440, 1920])
 def test_every_page_fits_the_window_and_breaks_no_security_policy(visit, world, screenshot, width):
     window = visit(world, width=width)
@@ -83,7 +82,6 @@ def test_every_page_fits_the_window_and_breaks_no_security_policy(visit, world, 
         assert window.complaints == [], name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_can_be_read_in_both_themes(visit, world, screenshot, scheme):
     window = visit(world)

@@ -74,12 +74,10 @@ def addresses() -> dict[str, str]:
     }
 
 
-@pytest.mark.slow
 def test_every_page_fits_every_window_reads_well_and_breaks_no_security_policy(visit, world, screenshot):
     assert_pages_look_right(visit(world), addresses(), "recovery", screenshot)
 
 
-@pytest.mark.slow
 def test_the_pages_of_an_empty_system_look_right_too(visit, superuser, screenshot):
     lists = (
         "identitygap",

@@ -221,7 +221,6 @@ def receipt_of(decision: Decision, page: str = "change") -> str:
     return reverse(f"admin:ct4site_decision_{page}", args=[decision.pk])
 
 
-@pytest.mark.slow
 def test_every_page_fits_every_window_reads_well_and_breaks_no_security_policy(visit, superuser, pages, screenshot):
     raced = pages.pop("raced")
     window: Visit = visit(superuser)

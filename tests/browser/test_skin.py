@@ -42,7 +42,6 @@ def pages():
     }
 
 
-@pytest.mark.slow
 def test_every_kind_of_page_fits_every_window_reads_well_and_breaks_no_policy(visit, people, screenshot):
     """No sideways scrolling at any width; contrast of at least 4.5 to 1 (WCAG AA), measured on the painted colours."""
     signed_in, anonymous = visit(people), visit(None)

@@ -237,6 +237,7 @@ FILTERS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_page_of_claims_takes_at_most_ten_statements_however_many_rows_there_are(viewer, monkeypatch):
     others = [
         STORED, f"{STORED}?status__exact=paid", list_of(YangoPayment), list_of(PaymentState), list_of(PossibleSamePerson), "/admin/",
@@ -359,6 +360,7 @@ def test_claims_are_paged_through_without_losing_or_repeating_one(viewer, monkey
 
 
 @pytest.mark.parametrize("few", [filters.FEW, 0], ids=["few", "many"])
+@pytest.mark.slow
 def test_claims_are_filtered_by_what_they_are_worth_how_they_stand_and_through_whom(few, viewer, monkeypatch):
     monkeypatch.setattr(filters, "FEW", few)
     old, new, gone = (

@@ -487,6 +487,7 @@ def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
     agree(range(first, first + WORLDS_AT_ONCE), SEEDED)
 
 
+@pytest.mark.slow
 def test_sql_and_oracle_agree_when_the_rules_change() -> None:
     """An amount from a day on, a milestone and a window that nobody thought of, one rule that ends for good."""
     agree(range(1000, 1000 + WORLDS_AT_ONCE), SEEDED, changed_rules())

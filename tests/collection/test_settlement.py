@@ -840,6 +840,7 @@ class History:
 
 
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.slow
 def test_whatever_happens_the_lines_of_an_item_add_up_to_what_is_owed_at_the_last_closing(seed):
     opened(until=10)
     history = History(seed)

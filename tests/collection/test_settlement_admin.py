@@ -564,6 +564,7 @@ def grow(period: int, number: int) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_page_takes_at_most_ten_statements_however_many_rows_there_are(viewer, monkeypatch):  # noqa: F811
     for model in OUR_SCREENS:
         monkeypatch.setattr(type(admin.site.get_model_admin(model)), "list_per_page", 100)

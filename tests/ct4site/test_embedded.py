@@ -22,6 +22,8 @@ from django.core.management import CommandError, call_command
 
 from ct4site.embedded.server import EmbeddedServer, EmbeddedServerError, _reachable_by_others
 
+pytestmark = pytest.mark.slow
+
 ENSURE_RUNNING = (
     "import sys; from pathlib import Path; from ct4site.embedded.server import EmbeddedServer;"
     "server = EmbeddedServer(Path(sys.argv[1])); server.ensure_running(); print(server._server_process().pid)"

@@ -296,6 +296,7 @@ def test_a_dry_run_has_the_numbers_of_the_run_and_changes_nothing() -> None:
     assert dry == factories.run_job(JobType.IDENTITY_RUN)
 
 
+@pytest.mark.slow
 def test_a_limit_takes_that_many_and_the_next_run_takes_the_rest() -> None:
     some_people()
     full = undone(lambda: (matched(), factories.state_facts()))[1]
@@ -349,6 +350,7 @@ def test_a_plan_that_kills_every_run_is_given_up_and_made_anew(settings: Any) ->
 
 
 @several_connections
+@pytest.mark.slow
 def test_several_connections_give_what_one_gives(settings: Any) -> None:
     some_people()
     settings.CHUNK_SIZE = 1

@@ -99,6 +99,7 @@ def test_trying_again_says_what_stands_in_the_way() -> None:
     assert str(leftovers.WHY["person_used_since"]) in str(refused.value)
 
 
+@pytest.mark.slow
 def test_trying_again_puts_the_person_back_when_the_way_is_free() -> None:
     case, latter, record = a_case()
     roll_back(latter)
@@ -110,6 +111,7 @@ def test_trying_again_puts_the_person_back_when_the_way_is_free() -> None:
     assert not left()
 
 
+@pytest.mark.slow
 def test_trying_again_touches_only_the_person_asked_for() -> None:
     other_driver, other = factories.a_recruited_driver(factories.JUAN)
     case, latter, record = a_case()
@@ -126,6 +128,7 @@ def of_identity() -> dict[Any, Any]:
     return {key: row for key, row in everything().items() if key[0].startswith("identity_")}
 
 
+@pytest.mark.slow
 def test_taking_back_a_try_raises_the_row_again() -> None:
     case, latter, record = a_case()
     roll_back(latter)
@@ -152,6 +155,7 @@ def test_a_later_roll_back_of_the_run_closes_the_case() -> None:
     assert (case.status, case.closed_because) == (CaseStatus.CLOSED, ClosedBecause.CAUSE_GONE)
 
 
+@pytest.mark.slow
 def test_what_was_accepted_is_not_raised_again() -> None:
     case, _latter, _record = a_case()
     before = everything()
@@ -167,6 +171,7 @@ def test_what_was_accepted_is_not_raised_again() -> None:
     assert is_open(KIND, case.subject_key)
 
 
+@pytest.mark.slow
 def test_a_roll_back_asked_for_again_raises_what_was_accepted() -> None:
     case, _latter, _record = a_case()
     decided(case, "accept")
@@ -188,6 +193,7 @@ def test_a_row_that_only_followed_its_person_is_no_question_of_its_own() -> None
     del driver
 
 
+@pytest.mark.slow
 def test_rows_left_for_the_same_reason_are_siblings() -> None:
     for number in range(3):
         driver, _record = factories.a_recruited_driver(factories.a_name(number))

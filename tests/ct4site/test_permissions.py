@@ -383,6 +383,7 @@ def test_roles_that_are_asked_as_one_differ_only_where_they_are_asked_apart(worl
     assert rights[REVIEWER] ^ rights[VIEWER] == asked_apart | {"identity.view_pii", "ct4site.decide_case"}
 
 
+@pytest.mark.slow
 def test_the_list_of_a_room_opens_for_whoever_may_see_one_of_its_screens(clients: dict[str, Client]) -> None:
     for app, who in APPS.items():
         address = reverse("admin:app_list", args=[app])
@@ -444,6 +445,7 @@ BUTTONS: dict[str, tuple[Callable[[], str], str, Actors]] = {
 }
 
 
+@pytest.mark.slow
 def test_a_button_is_shown_to_whoever_may_use_it(clients: dict[str, Client]) -> None:
     for button, (address, sign, who) in BUTTONS.items():
         shown = tuple(actor for actor in ROLES if sign in clients[actor].get(address()).content.decode())

@@ -246,6 +246,7 @@ def leaks(client: Client, secrets: set[str], pages: int) -> dict[str, set[str]]:
     return {address: shown for address in addresses(pages) if (shown := seen(client, address, secrets))}
 
 
+@pytest.mark.slow
 def test_a_viewer_sees_personal_data_on_no_list_in_no_file_and_on_the_first_page_of_no_screen(
     as_role: Callable[[str], Client], secrets: set[str]
 ) -> None:
@@ -326,6 +327,7 @@ def guesses() -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_search_by_phone_or_licence_finds_nothing_anywhere_for_a_viewer(as_role: Callable[[str], Client]) -> None:
     viewer, reviewer = as_role(VIEWER), as_role(REVIEWER)
     found = {}
@@ -374,6 +376,7 @@ def personal_columns(model: type[Model]) -> list[str]:
     return [field.name for field in fields if any(word in field.name for word in ("phone", "licen", "document"))]
 
 
+@pytest.mark.slow
 def test_no_filter_and_no_lookup_tells_a_right_guess_from_a_wrong_one(as_role: Callable[[str], Client]) -> None:
     viewer = as_role(VIEWER)
     asked = 0
@@ -394,6 +397,7 @@ def test_no_filter_and_no_lookup_tells_a_right_guess_from_a_wrong_one(as_role: C
     assert asked >= 8 * 9
 
 
+@pytest.mark.slow
 def test_no_list_can_be_sorted_by_personal_data(as_role: Callable[[str], Client]) -> None:
     viewer = as_role(VIEWER)
     for model, screen in screens():

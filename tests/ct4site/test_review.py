@@ -286,6 +286,7 @@ def test_a_reversal_can_be_taken_back_too() -> None:
     assert ledger(case) == (7, "RESOLVED_MANUAL_CONFLICT", "assigned")
 
 
+@pytest.mark.slow
 def test_later_decisions_that_stand_on_one_are_named_and_taken_back_with_it() -> None:
     (case,) = conflicts()
     ana = a_user("ana")

@@ -199,6 +199,7 @@ def test_more_open_cases_than_one_may_hold_are_said_in_words(settings: Any) -> N
     assert "You hold as many cases as one person may" in answer.content.decode()
 
 
+@pytest.mark.slow
 def test_a_decision_and_its_reversal_do_not_stand_in_the_way_of_the_first_one() -> None:
     (case,) = conflicts()
     ana = a_user("ana")
@@ -220,6 +221,7 @@ def test_a_decision_and_its_reversal_do_not_stand_in_the_way_of_the_first_one() 
     assert ledger(case) == before
 
 
+@pytest.mark.slow
 def test_a_redone_decision_is_taken_back_with_the_one_it_stands_on() -> None:
     (case,) = conflicts()
     ana = a_user("ana")
@@ -391,6 +393,7 @@ def test_the_closed_case_of_a_person_who_is_gone_can_be_read() -> None:
 @pytest.mark.parametrize(
     "key", ["50%", "%s", "%(x)s", "{}", "{keys}", "a:b'c\\", '"><img src=x onerror=alert(1)>', "ñ\u202e\U0001f600"]
 )
+@pytest.mark.slow
 def test_a_record_of_any_name_is_a_case_like_any_other(key: str) -> None:
     phone, _drivers = a_family_phone(f"{JUAN} {key}", ROSA)
     lead = a_lead("<script>alert(1)</script>", phone=phone, external_id=key)
@@ -421,6 +424,7 @@ def test_a_record_of_any_name_is_a_case_like_any_other(key: str) -> None:
     taken_back(decision, User.objects.get(username="ana"))
 
 
+@pytest.mark.slow
 def test_a_driver_of_any_name_is_a_case_like_any_other() -> None:
     driver = a_driver("<script>alert(1)</script> JUAN", phone=None, plate=None, licence=None, driver_id="50%s'{}")
     refresh()

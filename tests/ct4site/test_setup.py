@@ -26,6 +26,7 @@ def run_tests(*arguments: str, **environment: str) -> subprocess.CompletedProces
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_test_command_hands_every_argument_to_pytest() -> None:
     result = run_tests(
         "-p", "xdist", "-n", "0", "--collect-only", "-q", "-k", "hands_every", "tests/ct4site/test_setup.py"
@@ -34,6 +35,7 @@ def test_the_test_command_hands_every_argument_to_pytest() -> None:
     assert "test_the_test_command_hands_every_argument_to_pytest" in result.stdout
 
 
+@pytest.mark.slow
 def test_even_the_version_is_pytests_own() -> None:
     assert "pytest" in run_tests("--version").stdout
 

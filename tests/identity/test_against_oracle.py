@@ -181,6 +181,7 @@ def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
     agree(first, matcher.Settings())
 
 
+@pytest.mark.slow
 def test_sql_and_oracle_agree_with_the_option_r3c(settings: Any) -> None:
     settings.R3C_ENABLED = True
     agree(100, matcher.Settings(r3c=True))

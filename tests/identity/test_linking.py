@@ -120,6 +120,7 @@ def test_why_a_person_linked_is_in_the_audit(family: tuple[Record, list[str]]) -
         assert cursor.fetchall() == [("ana", "called: it is him")]
 
 
+@pytest.mark.slow
 def test_a_linked_record_makes_no_job_change_anything(family: tuple[Record, list[str]]) -> None:
     lead, (juan, _rosa) = family
     by_hand(linking.link_record, **keys(lead), person_key=NEW, driver_id=juan, is_new_person=True)
@@ -261,6 +262,7 @@ def test_the_last_lead_of_a_driver_moves_only_with_the_driver(
     assert taken_back(run) == {} and factories.state_hash() == before and sound()
 
 
+@pytest.mark.slow
 def test_a_moved_record_stays_where_a_person_put_it(
     two: tuple[factories.Recruited, Record, factories.Recruited],
 ) -> None:

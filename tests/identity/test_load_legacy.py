@@ -668,6 +668,7 @@ def test_links_of_history_are_not_judged_by_the_rules_of_today_and_others_are(lo
     assert found["chk_person_is_not_too_large"] == 1
 
 
+@pytest.mark.slow
 def test_generated_history_loads_and_no_invariant_complains(tmp_path, empty_source_tables):
     empty_source_tables()
     folder = tmp_path / "data"

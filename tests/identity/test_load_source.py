@@ -535,6 +535,7 @@ NAMES = ("driver_id", "full_name", "active", "hire_date", "updated_at", "rating"
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(feed=st.lists(_row, max_size=25), quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+@pytest.mark.slow
 def test_both_readers_store_the_same_and_a_bad_row_spoils_no_other(load, readers, feed, quoting):
     def state(bad: bool) -> tuple[list[tuple], tuple[int, ...]]:
         written = io.StringIO(newline="")

@@ -590,6 +590,7 @@ class TestDisorder:
         assert processed(match()) == 0
         assert R1 in answer(lead)
 
+    @pytest.mark.slow
     def test_the_order_of_the_rows_in_a_feed_decides_nothing(self):
         world = worlds.random_world(Random(28))
         for more in range(3):

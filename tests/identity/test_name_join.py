@@ -233,6 +233,7 @@ def test_the_scenes_have_something_of_every_outcome() -> None:
     assert seen >= {(rule, "NO_CANDIDATES") for rule in (R3B, R4)} | {(R3B, "WEAK_MATCH_ONLY"), (R3B, "MATCH")}
 
 
+@pytest.mark.slow
 def test_most_pairs_of_a_big_block_are_never_compared() -> None:
     """What the join is for: the pairs it looks at are a small part of all."""
     load(a_scene(Random(1)))

@@ -364,6 +364,7 @@ dirty_texts = st.lists(
 
 @settings(max_examples=30)
 @given(dirty_texts)
+@pytest.mark.slow
 def test_the_sql_reads_dirty_text_as_the_oracle_does(values: list[str | None]) -> None:
     for ours, theirs in [
         (phone_keys, normalise.phone),
@@ -469,6 +470,7 @@ def mobile_by_phonenumbers(raw: str) -> str | None:
 
 @settings(max_examples=20)
 @given(st.lists(st.from_regex(r"\A9[0-9]{8}\Z"), min_size=20, max_size=60))
+@pytest.mark.slow
 def test_whatever_phonenumbers_calls_a_peruvian_mobile_is_a_strong_key(numbers: list[str]) -> None:
     written: dict[str, str] = {}
     for number in numbers:

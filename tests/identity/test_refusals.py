@@ -79,6 +79,7 @@ STORIES = [by_phone, by_licence, by_name_and_plate, by_driver]
 
 
 @pytest.mark.parametrize("story", STORIES)
+@pytest.mark.slow
 def test_no_job_ever_links_a_refused_driver(story: Callable[[], tuple[str, Record]]) -> None:
     driver, record = story()
     refuse(record, driver_id=driver)
@@ -92,6 +93,7 @@ def test_no_job_ever_links_a_refused_driver(story: Callable[[], tuple[str, Recor
 
 
 @pytest.mark.parametrize("story", [by_phone, by_licence, by_name_and_plate])
+@pytest.mark.slow
 def test_no_job_ever_links_a_refused_person(story: Callable[[], tuple[str, Record]]) -> None:
     driver, record = story()
     other = factories.a_migration(driver)
@@ -152,6 +154,7 @@ def test_two_accounts_of_one_new_person_are_both_refused_with_one() -> None:
     assert person_of(lead) != driver_link(one).person_id and sound()  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_the_backfill_of_scouting_links_neither_joins_nor_founds_a_refused_person() -> None:
     lead = factories.a_registration(JUAN, phone="987651234")
     by_hand(linking.link_record, **keys(lead), person_key=NEW, is_new_person=True)
@@ -249,6 +252,7 @@ def test_later_work_on_the_refused_person_does_not_hold_a_refusal() -> None:
 # --- set aside --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_set_aside_stays_aside_until_that_is_taken_back() -> None:
     record = factories.a_lead(JUAN, phone="987651234")
     factories.match()

@@ -121,6 +121,7 @@ def test_a_candidate_is_linked_and_the_decision_taken_back(family: tuple[Record,
     assert the_case(lead).pk != case.pk
 
 
+@pytest.mark.slow
 def test_a_record_is_linked_to_a_person(family: tuple[Record, list[str]], ana: User) -> None:
     lead, _drivers = family
     own = factories.a_recruited_driver(PEDRO)
@@ -146,6 +147,7 @@ def test_a_new_person_is_made_from_the_record(ana: User) -> None:
     assert factories.state_hash() == before and sound()
 
 
+@pytest.mark.slow
 def test_never_this_one_leaves_the_case_open_until_the_rules_are_in_doubt_no_more(
     family: tuple[Record, list[str]], ana: User
 ) -> None:

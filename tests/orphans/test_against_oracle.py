@@ -464,6 +464,7 @@ def test_sql_and_oracle_agree(first: int, settings: Any) -> None:
     agree(range(first, first + WORLDS_AT_ONCE), Settings())
 
 
+@pytest.mark.slow
 def test_sql_and_oracle_agree_under_other_settings(settings: Any) -> None:
     settings.NAME_CONTRADICTION_BLOCKS = False
     settings.PERSON_SOURCE_LIMIT, settings.SHARED_KEY_LIMIT = 2, 2

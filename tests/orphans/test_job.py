@@ -98,6 +98,7 @@ def decided(many: list[World]) -> str:
         return state_hash()
 
 
+@pytest.mark.slow
 def test_neither_the_size_of_chunks_nor_the_order_of_rows_changes_the_outcome(settings: Any) -> None:
     many = [random_world(Dice(seed, seed % 100))[0] for seed in range(5000, 5020)]
     settings.CHUNK_SIZE = 1000

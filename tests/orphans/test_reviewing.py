@@ -215,6 +215,7 @@ def test_a_driver_is_relinked_to_a_lead_of_nobody(reviewer: User) -> None:
     assert open_case(driver).pk != story.case.pk
 
 
+@pytest.mark.slow
 def test_a_driver_goes_to_the_person_its_lead_already_has(reviewer: User) -> None:
     other = a_recruited_driver(ROSA)
     story = quarantined()
@@ -254,6 +255,7 @@ def test_a_driver_put_there_by_hand_is_taken_out_by_the_lead_its_person_has(revi
     assert verdict(recruited.driver_id) == (OrphanStatus.RESOLVED_RELINKED, OrphanReason.MANUAL)
 
 
+@pytest.mark.slow
 def test_the_other_account_of_the_person_is_released_along_and_goes_back_along(reviewer: User) -> None:
     lead = a_lead(PEDRO, phone=a_phone(912))
     story = quarantined()
@@ -302,6 +304,7 @@ def test_the_missing_lead_is_a_cabinet_lead_like_any_other(reviewer: User) -> No
     assert complaints() == {}
 
 
+@pytest.mark.slow
 def test_a_lead_created_again_after_it_was_taken_back_is_another_one(reviewer: User) -> None:
     story = quarantined()
     take_back(decide(story.case, reviewer, "create_lead", MISSING), reviewer)
@@ -352,6 +355,7 @@ def test_a_purge_needs_a_second_person_and_deletes_nothing(reviewer: User, appro
     assert complaints() == {}
 
 
+@pytest.mark.slow
 def test_a_purged_driver_that_gets_a_lead_is_asked_about_and_stays_purged_until_then(
     reviewer: User, approver: User
 ) -> None:
@@ -372,6 +376,7 @@ def test_a_purged_driver_that_gets_a_lead_is_asked_about_and_stays_purged_until_
     assert complaints() == {}
 
 
+@pytest.mark.slow
 def test_a_purged_driver_that_gets_a_lead_can_be_purged_again(reviewer: User, approver: User) -> None:
     story = quarantined(phone=f"51{PHONE}")
     purge(story.case, reviewer, approver)

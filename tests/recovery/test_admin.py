@@ -292,6 +292,7 @@ def costly_addresses() -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_list_asks_as_many_questions_for_ten_rows_as_for_two_hundred(viewer, monkeypatch):
     for model in OUR_SCREENS:
         monkeypatch.setattr(type(admin.site.get_model_admin(model)), "list_per_page", 100)
@@ -313,6 +314,7 @@ def test_a_list_asks_as_many_questions_for_ten_rows_as_for_two_hundred(viewer, m
     assert max(few.values()) < 15
 
 
+@pytest.mark.slow
 def test_the_start_page_and_the_page_of_a_lead_ask_the_same_number_of_questions_whatever_the_size(viewer):
     many(0, 10)
     addresses = ["/admin/", *(page_for(model, key_of(model)) for model in OUR_SCREENS)]

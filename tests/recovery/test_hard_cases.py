@@ -161,6 +161,7 @@ def test_a_lead_of_tomorrow_is_tried_recovered_and_counted() -> None:
 # --- whatever the limit, every lead once ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_filter_with_a_limit_of_one_tries_every_lead_once() -> None:
     linked = a_linked_lead(on=TODAY - dt.timedelta(days=5))
     match()
@@ -411,6 +412,7 @@ def test_a_lead_that_vanishes_while_linked_and_comes_back_is_still_the_recovered
     assert complaints() == {}
 
 
+@pytest.mark.slow
 def test_a_driver_that_vanishes_takes_nothing_back() -> None:
     lead = a_lead(JUAN, phone=PHONE)
     retry()

@@ -182,6 +182,7 @@ def test_accepting_one_lead_settles_the_others_of_its_person() -> None:
 
 @pytest.mark.parametrize("choice", ["keep_origin", "accept_lead"])
 @pytest.mark.parametrize("then", [lambda: None, all_jobs], ids=["at once", "after the jobs"])
+@pytest.mark.slow
 def test_taking_a_decision_back_restores_the_origin_and_opens_the_case(choice: str, then: Any) -> None:
     lead, case = a_contested_origin()
     before = Origin.objects.values().get()
@@ -339,6 +340,7 @@ def test_a_record_is_linked_to_the_driver_a_person_chose() -> None:
 
 
 @pytest.mark.parametrize("choice", ["link_driver", "create_person", "set_aside"])
+@pytest.mark.slow
 def test_taking_a_decision_about_a_record_back_opens_its_case(choice: str) -> None:
     lead, drivers, case = an_open_record()
     before = everything()
@@ -350,6 +352,7 @@ def test_taking_a_decision_about_a_record_back_opens_its_case(choice: str) -> No
     assert not complaints()
 
 
+@pytest.mark.slow
 def test_never_this_one_leaves_the_case_to_the_other_candidate() -> None:
     lead, drivers, case = an_open_record()
     decided(case, "refuse", driver_id=drivers[0])

@@ -337,6 +337,7 @@ def test_the_red_figure_is_the_dated_leads_that_are_nobody() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_red_figure_adds_up_day_by_day() -> None:
     """What a day begins with is what the day before ended with; come minus gone is the rest."""
 
