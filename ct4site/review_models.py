@@ -148,6 +148,7 @@ class Deed(models.TextChoices):
     DECIDE = "decide", _("Decision of a case")
     DECIDE_MANY = "decide_many", _("Decision of many cases")
     ROLL_BACK = "roll_back", _("Roll-back of a run")
+    REVERSE = "reverse", _("Taking a decision back")
 
 
 class Proposal(models.Model):
@@ -163,6 +164,9 @@ class Proposal(models.Model):
         ReviewCase, models.PROTECT, null=True, blank=True, verbose_name=_("case"), related_name="+"
     )
     run = models.ForeignKey(Run, models.PROTECT, null=True, blank=True, verbose_name=_("run"), related_name="+")
+    decision = models.ForeignKey(
+        "Decision", models.PROTECT, null=True, blank=True, verbose_name=_("decision"), related_name="+"
+    )
     request = models.JSONField(_("what is asked"), default=dict)
     consequences = models.JSONField(_("consequences"), default=dict)
     digest = models.TextField(editable=False)
@@ -203,6 +207,15 @@ class Proposal(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["run"], condition=Q(status="WAITING", run__isnull=False), name="one_waiting_proposal_per_run"
+            ),
+            models.UniqueConstraint(
+                fields=["decision"],
+                condition=Q(status="WAITING", decision__isnull=False),
+                name="one_waiting_proposal_per_decision",
+            ),
+            models.CheckConstraint(
+                condition=Q(deed="reverse", decision__isnull=False) | ~Q(deed="reverse") & Q(decision=None),
+                name="proposal_to_take_back_names_the_decision",
             ),
         ]
         indexes = [models.Index(fields=["status", "-id"], name="proposal_by_status")]

@@ -11,15 +11,17 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from ct4site.jobs import JobError
-from ct4site.models import Decision, Deed, Proposal, ProposalStatus, ReviewCase, Run
-from ct4site.review import cases, deciding, kinds, many
+from ct4site.models import Decision, Deed, Proposal, ProposalStatus, Run
+from ct4site.review import cases, deciding, kinds, many, reversing
 from ct4site.review.deciding import Outcome, Overtaken, Wish
+from ct4site.review.reversing import Reversal, StandsFirm
 from ct4site.rollback import refuse_decision, start_roll_back
 
 APPROVE = "ct4site.approve_proposal"
 # What the proposer must still be allowed to when it is done.
 NEEDED = {
-    Deed.DECIDE: deciding.DECIDE, Deed.DECIDE_MANY: deciding.DECIDE, Deed.ROLL_BACK: "ct4site.roll_back_run"
+    Deed.DECIDE: deciding.DECIDE, Deed.DECIDE_MANY: deciding.DECIDE, Deed.REVERSE: deciding.DECIDE,
+    Deed.ROLL_BACK: "ct4site.roll_back_run",
 }  # fmt: skip
 
 
@@ -46,6 +48,37 @@ def propose_decision(*, case_id: int, wish: Wish, actor: User, expected_version:
             **deciding.proposed_by(wish, actor),
         )
         cases.freeze([case_id])
+    return proposal
+
+
+def propose_reversal(
+    *, decision_id: int, wish: Wish, actor: User, shown: str, together: bool = False
+) -> Proposal | Reversal:
+    """Propose to take a decision back that needs a second person, and freeze the cases concerned that are open.
+
+    Takes what ``reversing.reverse`` takes. Returns the proposal, or what taking back would do now when that is not what
+    was shown. Raises as ``reversing.preview``.
+    """
+    with transaction.atomic():
+        reversing.locked(decision_id)
+        reversal = reversing.preview(decision_id=decision_id, wish=wish, actor=actor, together=together)
+        if reversal.digest != shown:
+            return reversal
+        concerned = list(reversing.open_cases(reversal.decisions).order_by("pk").values_list("pk", "version"))
+        proposal = Proposal.objects.create(
+            deed=Deed.REVERSE,
+            decision_id=decision_id,
+            request={
+                "together": together, "cases": concerned, "decisions": [decision.pk for decision in reversal.decisions]
+            },
+            consequences=[
+                {"decision": decision.pk, "rows": outcome.audit, "consequences": outcome.consequences}
+                for decision, outcome in zip(reversal.decisions, reversal.outcomes, strict=True)
+            ],
+            digest=reversal.digest,
+            **deciding.proposed_by(wish, actor),
+        )  # fmt: skip
+        cases.freeze([case_id for case_id, _version in concerned])
     return proposal
 
 
@@ -138,18 +171,13 @@ def _close(proposal: Proposal, status: str, person: User, text: str) -> None:
         answer=proposal.answer,
     )
     if status != ProposalStatus.APPROVED:
-        ReviewCase.objects.filter(pk__in=_cases(proposal)).update(is_frozen=False)
-
-
-def _cases(proposal: Proposal) -> list[int]:
-    """Return the cases that a proposal freezes."""
-    if proposal.deed == Deed.DECIDE_MANY:
-        return [case_id for case_id, _version in proposal.request["cases"]]
-    return [proposal.case_id] if proposal.case_id is not None else []
+        cases.thaw(proposal)
 
 
 def _wish(proposal: Proposal) -> Wish:
     asked = proposal.request
+    if proposal.deed == Deed.REVERSE:
+        return Wish(reversing.REVERSE, {}, proposal.reason_code, proposal.reason_text)
     return Wish(asked["choice"], asked["target"], proposal.reason_code, proposal.reason_text)
 
 
@@ -161,14 +189,24 @@ def _is_as_proposed(proposal: Proposal) -> bool:
         return many.digest_of(proposal.request["cases"], _wish(proposal)) == proposal.digest
     try:
         with transaction.atomic():
-            done = _decide(proposal)
+            done = _do(proposal)
             transaction.set_rollback(True)
-    except (Overtaken, kinds.Unacceptable):
+    except (Overtaken, StandsFirm, kinds.Unacceptable):
         return False
-    return isinstance(done, Decision)
+    return not isinstance(done, Outcome | Reversal)
 
 
-def _decide(proposal: Proposal) -> Decision | Outcome:
+def _do(proposal: Proposal) -> Decision | Outcome | list[Decision] | Reversal:
+    if proposal.deed == Deed.REVERSE:
+        cases.thaw(proposal)
+        return reversing.reverse(
+            decision_id=proposal.decision_id,  # type: ignore[arg-type]
+            wish=_wish(proposal),
+            actor=proposal.proposed_by,
+            shown=proposal.digest,
+            together=proposal.request["together"],
+            proposal=proposal,
+        )
     return deciding.decide(
         case_id=proposal.case_id,  # type: ignore[arg-type]
         wish=_wish(proposal),
@@ -185,12 +223,12 @@ def _carry_out(proposal: Proposal) -> None:
             start_roll_back(run_id=proposal.request["run"], actor=proposal.proposed_by.get_username(), queue=True)
         except JobError as error:
             raise NotAllowed(str(error)) from error
-    else:
-        _decide(proposal)
+    elif isinstance(_do(proposal), Outcome | Reversal):
+        raise NotAllowed(_("Something changed just now. Nothing was done; look at the proposal again."))
 
 
 def _decide_many(proposal: Proposal) -> None:
     chosen = [(case_id, version) for case_id, version in proposal.request["cases"]]
     many.decide_many(chosen=chosen, wish=_wish(proposal), actor=proposal.proposed_by, proposal=proposal)
     # Those that had changed since are free again.
-    ReviewCase.objects.filter(pk__in=_cases(proposal), is_frozen=True).update(is_frozen=False)
+    cases.thaw(proposal)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from psycopg2 import sql
 
 from ct4site.jobs import RunContext, counted, job
-from ct4site.models import CaseStatus, Deed, JobType, Proposal, ProposalStatus, ReviewCase
+from ct4site.models import CaseStatus, JobType, Proposal, ProposalStatus, ReviewCase
 from ct4site.review import kinds
 
 COUNTS = ("causes", "opened", "changed", "closed")
@@ -39,9 +39,7 @@ def refresh_cases(context: RunContext) -> None:
 def _free_forgotten() -> None:
     """Free cases that wait for nobody: an approval of many that died half way leaves the rest frozen."""
     waiting = Proposal.objects.filter(status=ProposalStatus.WAITING)
-    wanted = set(waiting.filter(case__isnull=False).values_list("case_id", flat=True))
-    for asked in waiting.filter(deed=Deed.DECIDE_MANY).values_list("request", flat=True):
-        wanted |= {case_id for case_id, _version in asked["cases"]}
+    wanted = {case_id for proposal in waiting for case_id in frozen_by(proposal)}
     ReviewCase.objects.filter(is_frozen=True).exclude(pk__in=wanted).update(is_frozen=False)
 
 
@@ -149,6 +147,17 @@ def release(case_id: int, user: User) -> None:
 def freeze(case_ids: Collection[int]) -> None:
     """Keep cases for a second person: nobody holds them, nobody and no job changes them until the answer."""
     ReviewCase.objects.filter(pk__in=case_ids).update(is_frozen=True, **NO_LEASE)
+
+
+def frozen_by(proposal: Proposal) -> list[int]:
+    """Return the cases that a proposal freezes."""
+    found = [case_id for case_id, _version in proposal.request.get("cases", [])]
+    return found if proposal.case_id is None else [*found, proposal.case_id]
+
+
+def thaw(proposal: Proposal) -> None:
+    """Free the cases that a proposal froze."""
+    ReviewCase.objects.filter(pk__in=frozen_by(proposal), is_frozen=True).update(is_frozen=False)
 
 
 def free_for(user: User) -> QuerySet[ReviewCase]:

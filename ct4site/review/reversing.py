@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from ct4site import audit
-from ct4site.models import CaseStatus, Decision, JobType, ReviewCase, Run
+from ct4site.models import CaseStatus, Decision, JobType, Proposal, ProposalStatus, ReviewCase, Run
 from ct4site.review import deciding
 from ct4site.review.deciding import Outcome, Wish
 
 REVERSE = "reverse"
-SETTLEMENT, PROPOSALS = "scout_liquidation_ledger", "review_proposals"
 
 
 class StandsFirm(Exception):
-    """A decision cannot be taken back alone: later work stands on it.
+    """A decision cannot be taken back by itself: later work stands on it.
 
     ``decisions`` are the later ones that could be taken back with it, newest first; ``rows`` tells what else keeps it:
     (table, why, how many, keys).
@@ -42,6 +42,11 @@ class Reversal:
     @property
     def digest(self) -> str:
         return "-".join(outcome.digest[:32] for outcome in self.outcomes)
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether a second person has to approve it."""
+        return any(outcome.needs_approval for outcome in self.outcomes)
 
 
 # Later decisions, not taken back yet, on a row or person of this one. A decision and its reversal that are both later
@@ -91,7 +96,7 @@ def dependent(decision: Decision) -> list[Decision]:
             asked = {"run": one.run_id, "decision": one.pk, "oldest": decision.pk}
             cursor.execute(_DEPENDENT, asked)
             keys = {row[0] for row in cursor.fetchall()} - found.keys()
-            waiting += Decision.objects.filter(pk__in=keys).select_related("case", "actor", "run")
+            waiting += Decision.objects.filter(pk__in=keys).select_related("case", "actor", "run", "reverses")
             found |= {later.pk: later for later in waiting}
     return sorted(found.values(), key=lambda later: -later.pk)
 
@@ -99,43 +104,67 @@ def dependent(decision: Decision) -> list[Decision]:
 def preview(*, decision_id: int, wish: Wish, actor: User, together: bool = False) -> Reversal:
     """Return what taking a decision back would do; nothing stays written. Raises as ``reverse``."""
     with transaction.atomic():
-        reversal, _receipts = _taken_back(decision_id, wish, actor, together)
+        reversal, _receipts = _taken_back(decision_id, wish, actor, together, None)
         transaction.set_rollback(True)
     return reversal
 
 
 def reverse(
-    *, decision_id: int, wish: Wish, actor: User, shown: str, together: bool = False
+    *, decision_id: int, wish: Wish, actor: User, shown: str, together: bool = False, proposal: Proposal | None = None
 ) -> list[Decision] | Reversal:
     """Take a decision back, with ``together`` also the later ones that stand on it, the newest first.
 
-    Returns the receipts if that does what was shown (the digest of the preview), else what it would do now. Raises
-    ``StandsFirm`` when something stays in the way, ``deciding.Overtaken`` when it was taken back already or its case
-    waits for a second person.
+    Takes the digest of the preview as ``shown``; ``proposal`` is the approved one that is carried out, for its
+    proposer. Returns the receipts, or what it would do now when that is not what was shown or needs a second person
+    (``needs_approval``). Raises ``StandsFirm`` when something stays in the way, ``deciding.Overtaken`` when it was taken
+    back already, or it or its case waits for a second person.
     """
     with transaction.atomic():
         point = transaction.savepoint()
-        reversal, receipts = _taken_back(decision_id, wish, actor, together)
-        if reversal.digest != shown:
+        reversal, receipts = _taken_back(decision_id, wish, actor, together, proposal)
+        if reversal.digest != shown or (reversal.needs_approval and proposal is None):
             transaction.savepoint_rollback(point)
             return reversal
     return receipts
 
 
-def _taken_back(decision_id: int, wish: Wish, actor: User, together: bool) -> tuple[Reversal, list[Decision]]:
-    decision = Decision.objects.select_related("case", "run").get(pk=decision_id)
+def locked(decision_id: int) -> Decision:
+    """Return a decision, its case locked: whoever takes it back or proposes to is alone; inside a transaction."""
+    decision = Decision.objects.select_related("case", "run", "reverses").get(pk=decision_id)
     ReviewCase.objects.select_for_update().filter(pk=decision.case_id).first()
+    return decision
+
+
+def open_cases(decisions: Collection[Decision]) -> QuerySet[ReviewCase]:
+    """Return the open cases of what decisions were about."""
+    about = Q(pk=None)
+    for decision in decisions:
+        about |= Q(kind=decision.case.kind, subject_key=decision.case.subject_key)
+    return ReviewCase.objects.filter(about, status=CaseStatus.OPEN)
+
+
+def proposals(decision: Decision) -> QuerySet[Proposal]:
+    """Return the waiting proposals to take a decision back, by itself or with others."""
+    return Proposal.objects.filter(status=ProposalStatus.WAITING, request__decisions__contains=[decision.pk])
+
+
+def _taken_back(
+    decision_id: int, wish: Wish, actor: User, together: bool, proposal: Proposal | None
+) -> tuple[Reversal, list[Decision]]:
+    decision = locked(decision_id)
     wanted = [*(dependent(decision) if together else []), decision]
     outcomes, receipts = [], []
     for one in wanted:
-        outcome = _one(one, actor)
+        outcome = _one(one, actor, proposal)
         outcomes.append(outcome)
-        receipts.append(deciding.receive(one.case, wish, actor, outcome, reverses=one))
+        receipts.append(deciding.receive(one.case, wish, actor, outcome, proposal, reverses=one))
     return Reversal(wanted, outcomes), receipts
 
 
-def _one(decision: Decision, actor: User) -> Outcome:
-    if Decision.objects.filter(reverses=decision).exists() or _is_frozen(decision.case):
+def _one(decision: Decision, actor: User, proposal: Proposal | None) -> Outcome:
+    others = proposals(decision).exclude(pk=proposal.pk if proposal else 0)
+    is_frozen = open_cases([decision]).filter(is_frozen=True)
+    if Decision.objects.filter(reverses=decision).exists() or is_frozen.exists() or others.exists():
         raise deciding.Overtaken(decision.case)
 
     def work(run: Run) -> Collection[uuid.UUID]:
@@ -158,28 +187,9 @@ def _one(decision: Decision, actor: User) -> Outcome:
         work=work,
         bound_to={"decision": decision.pk},
     )
-    # One person alone does neither, also not by way of taking something back (P9).
-    if outcome.needs_approval:
-        raise StandsFirm([], [(SETTLEMENT, _("What a scout was settled for would change."), 1, [])])
-    if _does_again_what_was_approved(decision):
-        raise StandsFirm(
-            [], [(PROPOSALS, _("It would do again what a second person approved. Decide it anew."), 1, [])]
-        )
-    return outcome
-
-
-def _does_again_what_was_approved(decision: Decision) -> bool:
-    """Return whether taking back a reversal brings a decision back into force that needed a second person."""
-    is_reversal, first = False, decision
-    while first.reverses is not None:
-        is_reversal, first = not is_reversal, first.reverses
-    return is_reversal and first.proposal_id is not None
-
-
-def _is_frozen(case: ReviewCase) -> bool:
-    return ReviewCase.objects.filter(
-        kind=case.kind, subject_key=case.subject_key, status=CaseStatus.OPEN, is_frozen=True
-    ).exists()
+    # What a second person approved is not done again by one alone, also not by way of taking something back (P9).
+    does_again = decision.reverses is not None and decision.reverses.proposal_id is not None
+    return replace(outcome, needs_approval=True) if does_again else outcome
 
 
 def _persons(decision: Decision) -> list[Any]:

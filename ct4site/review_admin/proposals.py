@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -16,10 +17,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from ct4site.admin_base import OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to, pill
-from ct4site.models import Deed, Proposal, ProposalStatus, Run
+from ct4site.models import Decision, Deed, Proposal, ProposalStatus, Run
 from ct4site.review import approving, kinds
 from ct4site.review_admin.forms import AnswerForm, ReasonForm
-from ct4site.review_admin.words import consequence_sections, in_words, user_of
+from ct4site.review_admin.words import choice_label, consequence_sections, in_words, user_of
 
 
 class WaitingFilter(OpenFirstFilter):
@@ -34,7 +35,7 @@ class ProposalAdmin(ReadOnlyAdmin):
     change_form_template = "ct4/proposal.html"
     list_display = ("title", "of", "proposed_by", "proposed", "reason", "state")
     list_filter = (WaitingFilter, "deed")
-    list_select_related = ("case", "run", "proposed_by", "decided_by")
+    list_select_related = ("case", "run", "decision__case", "proposed_by", "decided_by")
     ordering = ("-pk",)
     sortable_by: ClassVar[tuple[str, ...] | None] = ()
     fields = ("deed", "of", "what", "proposed_by", "proposed", "reason", "reason_text", "state", "decided_by", "answered", "answer")  # fmt: skip
@@ -46,10 +47,14 @@ class ProposalAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("of"))
     def of(self, proposal: Proposal) -> SafeString | str:
+        if proposal.decision is not None:
+            return link_to(proposal.decision, f"{proposal.decision.case} · {proposal.decision}")
         return link_to(proposal.case or proposal.run)
 
     @admin.display(description=gettext_lazy("decision"))
     def what(self, proposal: Proposal) -> SafeString | str:
+        if proposal.decision is not None:
+            return f"{proposal.get_deed_display()}: {choice_label(proposal.decision)}"
         if proposal.deed != Deed.DECIDE or proposal.case is None:
             return proposal.get_deed_display()
         asked = proposal.request
@@ -82,7 +87,10 @@ class ProposalAdmin(ReadOnlyAdmin):
         return [path("<int:proposal_id>/answer/", view, name="ct4site_proposal_answer"), *super().get_urls()]
 
     def get_sections(self, request: HttpRequest, proposal: Proposal) -> Iterable[Section]:
-        yield from consequence_sections(proposal.consequences)
+        if proposal.deed == Deed.REVERSE:
+            yield from _taken_back(proposal)
+        else:
+            yield from consequence_sections(proposal.consequences)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -137,3 +145,21 @@ def propose_roll_back(request: HttpRequest, run: Run) -> HttpResponse:
         return HttpResponseRedirect(address)
     messages.success(request, _("Proposed. Another person has to approve it."))
     return HttpResponseRedirect(reverse("admin:ct4site_proposal_change", args=[proposal.pk]))
+
+
+def _taken_back(proposal: Proposal) -> Iterable[Section]:
+    """Yield which decisions would be taken back, the newest first, then what follows from each."""
+    steps = proposal.consequences
+    found = Decision.objects.select_related("case", "actor", "reverses").in_bulk([step["decision"] for step in steps])
+    rows = []
+    for step in steps:
+        one = found[step["decision"]]
+        rows.append(
+            [link_to(one), link_to(one.case), choice_label(one), one.actor, lima_time(one.decided_at), step["rows"]]
+        )
+    columns = [_("Decision"), _("Case"), _("What"), _("Who"), _("When"), _("Rows put back")]
+    yield Section(title=_("What is taken back"), columns=columns, rows=rows)
+    for step in steps:
+        for section in consequence_sections(step["consequences"]):
+            title = section.title if len(steps) == 1 else f"{found[step['decision']]}: {section.title}"
+            yield replace(section, title=title)

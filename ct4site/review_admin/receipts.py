@@ -18,8 +18,8 @@ from django.views.decorators.http import require_http_methods
 
 from ct4site.admin import audit_section
 from ct4site.admin_base import NOTHING, ReadOnlyAdmin, Section, lima_time, link_to, pill
-from ct4site.models import AuditEntry, Decision, DecisionReason
-from ct4site.review import deciding, leftovers, reversing
+from ct4site.models import AuditEntry, Decision, DecisionReason, Proposal
+from ct4site.review import approving, deciding, leftovers, reversing
 from ct4site.review.deciding import Overtaken, Wish
 from ct4site.review_admin.forms import ReasonForm
 from ct4site.review_admin.words import REFUSED, SHOWN, choice_label, consequence_sections, in_words, user_of
@@ -85,9 +85,11 @@ class DecisionAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         decision = kwargs.get("obj")
+        context["waiting"] = waiting = None if decision is None else reversing.proposals(decision).first()
         context["may_reverse"] = (
-            decision is not None and request.user.has_perm(deciding.DECIDE) and not hasattr(decision, "reversed_by")
-        )
+            decision is not None and waiting is None and request.user.has_perm(deciding.DECIDE)
+            and not hasattr(decision, "reversed_by")
+        )  # fmt: skip
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_sections(self, request: HttpRequest, decision: Decision) -> Iterable[Section]:
@@ -119,7 +121,16 @@ class DecisionAdmin(ReadOnlyAdmin):
                 if isinstance(done, list):
                     messages.success(request, format_html("{} {}", _("Taken back. The receipt:"), link_to(done[-1])))
                     return HttpResponseRedirect(reverse("admin:ct4site_decision_change", args=[decision_id]))
-                reversal, context["changed_since"], status = done, True, REFUSED
+                proposed: Any = done
+                if done.digest == request.POST.get("shown"):
+                    proposed = approving.propose_reversal(**asked, shown=done.digest)
+                if isinstance(proposed, Proposal):
+                    messages.success(
+                        request,
+                        format_html("{} {}", _("Proposed. Another person has to approve it:"), link_to(proposed)),
+                    )
+                    return HttpResponseRedirect(reverse("admin:ct4site_decision_change", args=[decision_id]))
+                reversal, context["changed_since"], status = proposed, True, REFUSED
             else:
                 reversal = reversing.preview(**asked)
             context |= {
@@ -134,7 +145,7 @@ class DecisionAdmin(ReadOnlyAdmin):
             context |= {"refusal": refusal, "dependent": refusal.decisions, "rows": rows}
             status = 200 if request.method == "GET" else REFUSED
         except Overtaken:
-            context["taken_back"] = True
+            context |= {"taken_back": True, "waiting": reversing.proposals(decision).first()}
             status = 200 if request.method == "GET" else REFUSED
         context |= {
             **self.admin_site.each_context(request),

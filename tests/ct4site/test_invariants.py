@@ -88,6 +88,33 @@ from canon.identity_registry as persons cross join ops.settlement_periods as per
 """
 )
 
+# Its proposal still waits.
+A_DECISION_OF_NOBODY_ELSE = """
+with people as (
+    insert into auth_user (
+        username, password, first_name, last_name, email, is_superuser, is_staff, is_active, date_joined
+    ) values ('ana', '', '', '', '', false, true, true, now())
+    returning id
+),
+cases as (
+    insert into ops.review_cases (kind, subject_key, due_on, closed_because) values ('orphan', 'x', '2026-01-10', '')
+    returning id
+),
+proposals as (
+    insert into ops.review_proposals (
+        deed, case_id, request, consequences, digest, reason_code, reason_text, proposed_by_id, proposer_address,
+        decider_address, answer
+    )
+    select 'decide', cases.id, '{}', '{}', 'x', 'called', '', people.id, '', '', '' from cases cross join people
+    returning id, case_id, proposed_by_id
+)
+insert into ops.review_decisions (
+    case_id, case_version, choice, target, reason_code, reason_text, actor_id, proposal_id, run_id, consequences
+)
+select case_id, 1, 'purge', '{}', 'called', '', proposed_by_id, id, (select max(id) from ops.ingestion_runs), '{}'
+from proposals
+"""
+
 
 def a_view_that_says(name: str, old: str, new: str) -> str:
     """Put other words into a view."""
@@ -187,6 +214,7 @@ VIOLATIONS: dict[str, Callable[[], None]] = {
         "insert into public.module_ct_cabinet_leads (external_id, lead_created_at) values ('x', now());"
         + a_view_that_says("ops.v_cabinet_identity_recovery_impact_14d", "'still_unidentified'", "'lost'")
     ),
+    "chk_decision_is_approved": lambda: execute(A_DECISION_OF_NOBODY_ELSE),
     "chk_view_is_read_only": lambda: execute("create view ops.v_door as select * from canon.identity_links"),
 }
 

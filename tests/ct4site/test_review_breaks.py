@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +15,7 @@ from django.urls import reverse
 from attribution.models import LedgerEntry
 from ct4site.jobs import JobError
 from ct4site.models import CaseKind, CaseStatus, Decision, JobType, Proposal, ProposalStatus, ReviewCase, Run
-from ct4site.review import approving, cases, deciding, kinds, many, reversing
+from ct4site.review import approving, cases, deciding, many, reversing
 from ct4site.review.deciding import Outcome, Wish
 from ct4site.review.kinds import Unacceptable
 from ct4site.roles import Role
@@ -237,20 +236,6 @@ def test_a_redone_decision_is_taken_back_with_the_one_it_stands_on() -> None:
     assert ledger(case) == before
 
 
-def test_nobody_does_alone_again_what_a_second_person_approved() -> None:
-    ana = a_user("ana")
-    (case,) = conflicts()
-    proposal = proposed(case, ana)
-    approving.answer(proposal_id=proposal.pk, approver=a_user("eva", Role.APPROVER), approve=True)
-    before = ledger(case)
-    (undone,) = taken_back(Decision.objects.get(), ana)
-    assert ledger(case) != before
-    with pytest.raises(reversing.StandsFirm):
-        taken_back(undone, ana)
-    page = site(ana).get(reverse("admin:ct4site_decision_reverse", args=[undone.pk]))
-    assert "It would do again what a second person approved" in page.content.decode()
-
-
 def test_the_run_of_a_decision_is_taken_back_as_a_decision_only() -> None:
     (case,) = conflicts()
     decision = decided(case, scout(7), a_user("ana"))
@@ -261,19 +246,6 @@ def test_the_run_of_a_decision_is_taken_back_as_a_decision_only() -> None:
             run=decision.run, wish=Wish("roll_back", {}, "mistake"), actor=a_user("omar", Role.OPERATOR)
         )
     assert not Proposal.objects.exists()
-
-
-def test_nobody_takes_back_alone_what_changes_a_settled_amount(monkeypatch: pytest.MonkeyPatch) -> None:
-    (case,) = conflicts()
-    ana = a_user("ana")
-    decision = decided(case, scout(7), ana)
-    declared = kinds.declared_consequences()
-    assert declared is not None
-    monkeypatch.setattr(kinds, "_CONSEQUENCES", [dataclasses.replace(declared, needs_approval=lambda changes: True)])
-    before = ledger(case)
-    with pytest.raises(reversing.StandsFirm):
-        taken_back(decision, ana)
-    assert ledger(case) == before
 
 
 # --- addresses and forms

@@ -224,6 +224,12 @@ class Story:
         before = everything()
         shown = reversing.preview(**asked)
         assert everything() == before
+        if shown.needs_approval:
+            self.tell("  by two")
+            proposal = approving.propose_reversal(**asked, shown=shown.digest)
+            ended = approving.answer(proposal_id=proposal.pk, approver=self.eva, approve=True)  # type: ignore[union-attr]
+            assert ended.status == ProposalStatus.APPROVED
+            return list(ended.decisions.order_by("pk"))
         done = reversing.reverse(**asked, shown=shown.digest)
         assert isinstance(done, list), "the reversal is not what was shown"
         return done
