@@ -18,7 +18,7 @@ class KernelConfig(AppConfig):
 
     def ready(self) -> None:
         from ct4site import checks, demo_chain, queue, roles, rollback  # noqa: F401  register themselves
-        from ct4site.review import cases, leftovers  # noqa: F401  register themselves
+        from ct4site.review import leftovers, refreshing  # noqa: F401  register themselves
 
         # The heading over its screens; axes names itself only in English.
         apps.get_app_config("axes").verbose_name = gettext_lazy("Sign-ins")

@@ -11,9 +11,10 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from ct4site.jobs import JobError
-from ct4site.models import Decision, Deed, Proposal, ProposalStatus, Run
+from ct4site.models import Decision, Deed, Proposal, ProposalStatus, ReviewCase, Run
 from ct4site.review import cases, deciding, kinds, many, reversing
 from ct4site.review.deciding import Outcome, Overtaken, Wish
+from ct4site.review.many import Report
 from ct4site.review.reversing import Reversal, StandsFirm
 from ct4site.rollback import refuse_decision, start_roll_back
 
@@ -137,8 +138,31 @@ def answer(*, proposal_id: int, approver: User, approve: bool, text: str = "") -
             _carry_out(proposal)
     if status == ProposalStatus.APPROVED and proposal.deed == Deed.DECIDE_MANY:
         # Each in a transaction of its own: many decisions in one would hold too many locks.
-        _decide_many(proposal)
+        _decide_many(proposal, set(cases.frozen_by(proposal)))
     return proposal
+
+
+def carry_on() -> list[tuple[Proposal, Report]]:
+    """Finish approved proposals of many that stopped half way, and free cases that wait for nobody.
+
+    Returns the proposals with what was done of each now. A case is decided once: its version has grown since, or it is
+    frozen no more. Must not run inside a transaction, or many decisions hold too many locks.
+    """
+    frozen = set(ReviewCase.objects.filter(is_frozen=True).values_list("pk", flat=True))
+    for proposal in Proposal.objects.filter(status=ProposalStatus.WAITING):
+        frozen.difference_update(cases.frozen_by(proposal))
+    finished = []
+    # The newest that names a case froze it: older ones were done with it when it was proposed again.
+    approved = Proposal.objects.filter(status=ProposalStatus.APPROVED, deed=Deed.DECIDE_MANY).order_by("-pk")
+    for proposal in approved if frozen else ():
+        mine = frozen.intersection(cases.frozen_by(proposal))
+        frozen -= mine
+        if mine and proposal.proposed_by.has_perm(NEEDED[Deed.DECIDE_MANY]):
+            finished.append((proposal, _decide_many(proposal, mine)))
+        else:
+            cases.thaw(mine)
+    cases.thaw(frozen)
+    return finished
 
 
 def withdraw(*, proposal_id: int, actor: User) -> Proposal:
@@ -171,7 +195,7 @@ def _close(proposal: Proposal, status: str, person: User, text: str) -> None:
         answer=proposal.answer,
     )
     if status != ProposalStatus.APPROVED:
-        cases.thaw(proposal)
+        cases.thaw(cases.frozen_by(proposal))
 
 
 def _wish(proposal: Proposal) -> Wish:
@@ -198,7 +222,7 @@ def _is_as_proposed(proposal: Proposal) -> bool:
 
 def _do(proposal: Proposal) -> Decision | Outcome | list[Decision] | Reversal:
     if proposal.deed == Deed.REVERSE:
-        cases.thaw(proposal)
+        cases.thaw(cases.frozen_by(proposal))
         return reversing.reverse(
             decision_id=proposal.decision_id,  # type: ignore[arg-type]
             wish=_wish(proposal),
@@ -227,8 +251,9 @@ def _carry_out(proposal: Proposal) -> None:
         raise NotAllowed(_("Something changed just now. Nothing was done; look at the proposal again."))
 
 
-def _decide_many(proposal: Proposal) -> None:
-    chosen = [(case_id, version) for case_id, version in proposal.request["cases"]]
-    many.decide_many(chosen=chosen, wish=_wish(proposal), actor=proposal.proposed_by, proposal=proposal)
+def _decide_many(proposal: Proposal, wanted: set[int]) -> Report:
+    chosen = [(case_id, version) for case_id, version in proposal.request["cases"] if case_id in wanted]
+    report = many.decide_many(chosen=chosen, wish=_wish(proposal), actor=proposal.proposed_by, proposal=proposal)
     # Those that had changed since are free again.
-    cases.thaw(proposal)
+    cases.thaw(wanted)
+    return report

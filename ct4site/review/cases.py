@@ -11,36 +11,14 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Now
-from django.utils.translation import gettext_lazy
 from psycopg2 import sql
 
-from ct4site.jobs import RunContext, counted, job
-from ct4site.models import CaseStatus, JobType, Proposal, ProposalStatus, ReviewCase
+from ct4site.jobs import counted
+from ct4site.models import CaseStatus, Proposal, ReviewCase
 from ct4site.review import kinds
 
-COUNTS = ("causes", "opened", "changed", "closed")
 KEYS = sql.SQL("%(keys)s::text[]")
 NO_MONEY = sql.SQL("(select null::uuid as person_key, 0::numeric as amount where false)")
-
-
-@job(
-    JobType.REVIEW_REFRESH,
-    purpose=gettext_lazy("Opens a case for everything that needs a person, and closes those whose cause is gone."),
-)
-def refresh_cases(context: RunContext) -> None:
-    """Bring the queue of cases up to date; running it again changes nothing."""
-    context.progress("plan", 0)
-    with context.transaction():
-        context.count(dict.fromkeys((*COUNTS, "audit"), 0))
-        _free_forgotten()
-        context.count(refresh())
-
-
-def _free_forgotten() -> None:
-    """Free cases that wait for nobody: an approval of many that died half way leaves the rest frozen."""
-    waiting = Proposal.objects.filter(status=ProposalStatus.WAITING)
-    wanted = {case_id for proposal in waiting for case_id in frozen_by(proposal)}
-    ReviewCase.objects.filter(is_frozen=True).exclude(pk__in=wanted).update(is_frozen=False)
 
 
 def refresh(kind: str | None = None, keys: list[str] | None = None) -> dict[str, Any]:
@@ -155,9 +133,9 @@ def frozen_by(proposal: Proposal) -> list[int]:
     return found if proposal.case_id is None else [*found, proposal.case_id]
 
 
-def thaw(proposal: Proposal) -> None:
-    """Free the cases that a proposal froze."""
-    ReviewCase.objects.filter(pk__in=frozen_by(proposal), is_frozen=True).update(is_frozen=False)
+def thaw(case_ids: Collection[int]) -> None:
+    """Free cases that were frozen."""
+    ReviewCase.objects.filter(pk__in=case_ids, is_frozen=True).update(is_frozen=False)
 
 
 def free_for(user: User) -> QuerySet[ReviewCase]:

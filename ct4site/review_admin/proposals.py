@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from ct4site.admin_base import OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to, pill
+from ct4site.admin_base import NOTHING, OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to, pill
 from ct4site.models import Decision, Deed, Proposal, ProposalStatus, Run
 from ct4site.review import approving, kinds
 from ct4site.review_admin.forms import AnswerForm, ReasonForm
@@ -38,7 +38,7 @@ class ProposalAdmin(ReadOnlyAdmin):
     list_select_related = ("case", "run", "decision__case", "proposed_by", "decided_by")
     ordering = ("-pk",)
     sortable_by: ClassVar[tuple[str, ...] | None] = ()
-    fields = ("deed", "of", "what", "proposed_by", "proposed", "reason", "reason_text", "state", "decided_by", "answered", "answer")  # fmt: skip
+    fields = ("deed", "of", "what", "proposed_by", "proposed", "reason", "reason_text", "state", "decided_by", "answered", "answer", "done")  # fmt: skip
     readonly_fields = fields
 
     @admin.display(description=gettext_lazy("proposal"))
@@ -60,6 +60,13 @@ class ProposalAdmin(ReadOnlyAdmin):
         asked = proposal.request
         label = kinds.choice_label(proposal.case, asked["choice"])
         return format_html("{} {}", label, in_words(asked["target"]) if asked.get("target") else "")
+
+    @admin.display(description=gettext_lazy("done"))
+    def done(self, proposal: Proposal) -> str:
+        if proposal.deed != Deed.DECIDE_MANY:
+            return NOTHING
+        told = {"done": proposal.decisions.count(), "all": len(proposal.request["cases"])}
+        return _("%(done)s of %(all)s cases decided") % told
 
     @admin.display(description=gettext_lazy("proposed"))
     def proposed(self, proposal: Proposal) -> SafeString | str:

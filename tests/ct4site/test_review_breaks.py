@@ -455,6 +455,72 @@ def test_a_driver_of_any_name_is_a_case_like_any_other() -> None:
         assert not Decision.objects.exists()
 
 
+@pytest.fixture
+def stopped_half_way(monkeypatch: pytest.MonkeyPatch) -> Proposal:
+    """An approved proposal of four cases: one was decided, then the process died."""
+    conflicts(4)
+    ana, eva = a_user("ana"), a_user("eva", Role.APPROVER)
+    proposal = many.propose_many(chosen=many.chosen_of(ReviewCase.objects.all()), wish=NOBODY, actor=ana)
+    decide_unseen, calls = deciding.decide_unseen, []
+
+    def dies(**asked: Any) -> Decision:
+        calls.append(asked)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return decide_unseen(**asked)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deciding, "decide_unseen", dies)
+        with pytest.raises(KeyboardInterrupt):
+            approving.answer(proposal_id=proposal.pk, approver=eva, approve=True)
+    proposal.refresh_from_db()
+    assert (proposal.status, Decision.objects.count()) == (ProposalStatus.APPROVED, 1)
+    assert ReviewCase.objects.filter(is_frozen=True).count() == 3
+    return proposal
+
+
+def test_what_was_approved_and_stopped_half_way_is_finished_once(stopped_half_way: Proposal) -> None:
+    first = Decision.objects.get()
+    run_job(JobType.REVIEW_REFRESH, dry_run=True)
+    assert Decision.objects.get() == first
+    changed = ReviewCase.objects.filter(is_frozen=True)[0]
+    stories.events_of(LedgerEntry.objects.get(person=changed.person_key).person, ("scouting", 9, 4))
+    for _again in range(2):
+        run_job(JobType.REVIEW_REFRESH)
+        decisions = Decision.objects.all()
+        assert {(decision.actor.username, decision.proposal) for decision in decisions} == {("ana", stopped_half_way)}
+        assert len({decision.case_id for decision in decisions}) == len(decisions) == 3
+    # What had changed since was not approved: it waits for an answer of its own.
+    (case,) = ReviewCase.objects.filter(status=CaseStatus.OPEN)
+    assert (case.pk, case.is_frozen) == (changed.pk, False)
+    page = site(User.objects.get(username="eva")).get(
+        reverse("admin:ct4site_proposal_change", args=[stopped_half_way.pk])
+    )
+    assert "3 of 4 cases decided" in page.content.decode()
+
+
+def test_what_was_approved_is_not_finished_for_somebody_who_may_not_decide_any_more(
+    stopped_half_way: Proposal,
+) -> None:
+    stopped_half_way.proposed_by.groups.clear()
+    run_job(JobType.REVIEW_REFRESH)
+    assert Decision.objects.count() == 1
+    assert not ReviewCase.objects.filter(is_frozen=True).exists()
+
+
+def test_cases_that_wait_for_another_proposal_by_now_are_not_decided_for_the_old_one(
+    stopped_half_way: Proposal,
+) -> None:
+    ReviewCase.objects.update(is_frozen=False)
+    luis = a_user("luis")
+    again = many.propose_many(chosen=many.chosen_of(ReviewCase.objects.all()), wish=NOBODY, actor=luis)
+    run_job(JobType.REVIEW_REFRESH)
+    assert Decision.objects.count() == 1
+    assert ReviewCase.objects.filter(is_frozen=True).count() == 3
+    approving.answer(proposal_id=again.pk, approver=User.objects.get(username="eva"), approve=True)
+    assert list(Decision.objects.values_list("proposal", flat=True)) == [again.pk] * 3 + [stopped_half_way.pk]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_two_approvers_at_once_one_approves() -> None:
     (case,) = conflicts()
