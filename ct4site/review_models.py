@@ -228,7 +228,7 @@ class Decision(models.Model):
     """The receipt of what a person decided: who, when, why, before, after, consequences. Append-only.
 
     Its rows' states before and after are in the audit log under ``run``, and from there a reversal puts them back;
-    a reversal is a decision too, and can be reversed in turn.
+    a reversal is a decision too, and can be reversed in turn. ``due_before`` and ``due_after``: it put its case off.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -245,6 +245,8 @@ class Decision(models.Model):
     )
     run = models.OneToOneField(Run, models.PROTECT, verbose_name=_("run"), related_name="decision")
     consequences = models.JSONField(_("consequences"), default=dict)
+    due_before = models.DateField(_("due before"), null=True, blank=True)
+    due_after = models.DateField(_("due after"), null=True, blank=True)
     reverses = models.OneToOneField(
         "self", models.PROTECT, null=True, blank=True, verbose_name=_("reverses"), related_name="reversed_by"
     )
@@ -257,6 +259,10 @@ class Decision(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(reason_code__in=DecisionReason.values), name="decision_has_a_known_reason"
+            ),
+            models.CheckConstraint(
+                condition=Q(due_before=None, due_after=None) | Q(due_before__isnull=False, due_after__isnull=False),
+                name="decision_tells_both_due_days",
             ),
         ]
 

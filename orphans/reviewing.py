@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.db import connection
 from django.db.models import OuterRef
 from django.utils import timezone
@@ -302,16 +301,8 @@ def _purge(deciding: Deciding) -> Collection[uuid.UUID]:
     return linking.detach_driver(driver_id=row.driver_id, **deciding.by) if person else set()
 
 
-# The last in the queue, and what its jobs would say of it (Q50, Q52); the next run looks closer.
-_PUT_OFF = """
-update ops.review_cases
-set due_on = canon.add_business_days(greatest(due_on, (now() at time zone 'America/Lima')::date), %(days)s)
-where id = %(case)s
-"""
-
-
 def _send_back(deciding: Deciding) -> Collection[uuid.UUID]:
-    """Leave the driver to the jobs again, and the case for later; what somebody put into quarantine is so no more."""
+    """Leave the driver to the jobs again; what somebody put into quarantine is so no more (Q50, Q52)."""
     row = _row(deciding.case)
     person = _driver_person(deciding.case)
     reason = None
@@ -321,8 +312,6 @@ def _send_back(deciding: Deciding) -> Collection[uuid.UUID]:
     has_lead = reason and Link.objects.filter(person=person, source_table__in=LEAD_TABLES).exists()
     status = OrphanStatus.RESOLVED_RELINKED if has_lead else OrphanStatus.QUARANTINED
     _set(deciding, status, row.person_id if status == OrphanStatus.QUARANTINED else person, reason)
-    with connection.cursor() as cursor:
-        cursor.execute(_PUT_OFF, {"days": settings.REVIEW_DUE_DAYS, "case": deciding.case.pk})
     return {person} if person else set()
 
 
@@ -366,6 +355,7 @@ SEND_BACK = Choice(
     apply=_send_back,
     persons=_persons,
     closes=False,
+    puts_off=True,
 )
 
 

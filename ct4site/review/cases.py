@@ -74,6 +74,57 @@ def refresh_of_persons(persons: Collection[uuid.UUID]) -> None:
         refresh(kind, keys)
 
 
+# --- due days ---------------------------------------------------------------------------------------
+
+_PUT_OFF = """
+update ops.review_cases
+set due_on = canon.add_business_days(greatest(due_on, (now() at time zone 'America/Lima')::date), %(days)s)
+where id = %(case)s
+returning due_on
+"""
+
+# A decision stands when none of its reversals does: those above it are an even number. The last one that put the case
+# off and stands says when it is due; without any, it is due when it was before the first.
+_RESTORE_DUE_DAY = """
+with recursive chains as (
+    select decisions.id, decisions.id as last_id, 0 as depth
+    from ops.review_decisions as decisions
+    where decisions.case_id = %(case)s and decisions.due_after is not null
+    union all
+    select chains.id, undone.id, chains.depth + 1
+    from chains
+    inner join ops.review_decisions as undone on undone.reverses_id = chains.last_id
+),
+
+put_offs as (
+    select chains.id, decisions.due_before, decisions.due_after, max(chains.depth) %% 2 = 0 as stands
+    from chains
+    inner join ops.review_decisions as decisions on decisions.id = chains.id
+    group by chains.id, decisions.due_before, decisions.due_after
+)
+
+update ops.review_cases
+set due_on = coalesce(
+    (select put_offs.due_after from put_offs where put_offs.stands order by put_offs.id desc limit 1),
+    (select put_offs.due_before from put_offs order by put_offs.id limit 1)
+)
+where id = %(case)s and exists (select 1 from put_offs)
+"""
+
+
+def put_off(case: ReviewCase) -> dict[str, Any]:
+    """Let a case be due later; return the columns of a decision that tell since when and until when."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PUT_OFF, {"case": case.pk, "days": settings.REVIEW_DUE_DAYS})
+        return {"due_before": case.due_on, "due_after": cursor.fetchone()[0]}
+
+
+def restore_due_day(case: ReviewCase) -> None:
+    """Let a case be due when the decisions that still stand say, after one was taken back."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RESTORE_DUE_DAY, {"case": case.pk})
+
+
 # --- leases -----------------------------------------------------------------------------------------
 
 # The clock is the database's. Whoever holds more than the cap has to let go of one first.

@@ -197,6 +197,7 @@ def receive(
 ) -> Decision:  # fmt: skip
     """Write the receipt of work that was done, and end the case if it is decided; inside its transaction."""
     assert outcome.run is not None
+    choice = kinds.choice_of(case, wish.choice) if reverses is None else None
     decision = Decision.objects.create(
         case=case,
         case_version=case.version,
@@ -209,19 +210,20 @@ def receive(
         run=outcome.run,
         consequences=outcome.consequences,
         reverses=reverses,
+        **(cases.put_off(case) if choice and choice.puts_off else {}),
     )
-    if reverses is None:
-        closes = kinds.choice_of(case, wish.choice).closes
+    if choice:
         ended = {"status": CaseStatus.CLOSED, "closed_at": Now(), "closed_because": ClosedBecause.DECIDED}
         ReviewCase.objects.filter(pk=case.pk).update(
             version=case.version + 1,
             is_frozen=False,
             **cases.NO_LEASE,
-            **(ended if closes else {}),
+            **(ended if choice.closes else {}),
         )
     # What was decided may end other cases of these persons, or raise this one again.
     cases.refresh_of_persons(outcome.persons)
     if reverses is not None:
+        cases.restore_due_day(case)
         cases.refresh(case.kind, [case.subject_key])
     return decision
 

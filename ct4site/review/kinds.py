@@ -63,7 +63,8 @@ class Choice:
 
     ``persons`` names, before anything is written, the persons whose links, ledger, claims and money it may touch;
     ``apply`` writes rows and their audit under ``Deciding.run_id``, in the caller's transaction, and returns further
-    persons it touched. It raises ``Unacceptable``. A choice that does not close the case leaves it in the queue.
+    persons it touched. It raises ``Unacceptable``. A choice that does not close the case leaves it in the queue;
+    ``puts_off``: it is due later then.
     ``holds_for_alike``: what was chosen can be chosen for cases alike too; a choice without a form always can.
     """
 
@@ -75,6 +76,7 @@ class Choice:
     form: type[TargetForm] | None = None
     needs_approval: bool = False
     closes: bool = True
+    puts_off: bool = False
     holds_for_alike: bool = False
 
 

@@ -434,6 +434,56 @@ def test_what_was_put_there_by_hand_is_released_by_the_lead_it_has_when_it_is_se
     assert complaints() == {}
 
 
+def due(case: ReviewCase) -> dt.date:
+    case.refresh_from_db()
+    return case.due_on
+
+
+def test_a_driver_that_was_sent_back_is_due_when_it_was_once_that_is_taken_back(reviewer: User) -> None:
+    case = quarantined().case
+    first_day = due(case)
+    first = decide(case, reviewer, "send_back")
+    put_off = due(case)
+    assert put_off > first_day
+    assert (first.due_before, first.due_after) == (first_day, put_off)
+    take_back(first, reviewer)
+    assert due(case) == first_day
+    undone = Decision.objects.get(reverses=first)
+    take_back(undone, reviewer)
+    assert due(case) == put_off
+    take_back(Decision.objects.get(reverses=undone), reviewer)
+    assert due(case) == first_day
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["with changed rows", "without changed rows"])
+@pytest.mark.parametrize("order", ["newest first", "oldest first", "together"])
+def test_sent_back_twice_the_due_day_follows_what_still_stands(by_hand: bool, order: str, reviewer: User) -> None:
+    case = quarantined().case
+    if by_hand:
+        QuarantinedDriver.objects.update(detected_reason=OrphanReason.MANUAL)
+        refresh_cases()
+    first_day = due(case)
+    first = decide(case, reviewer, "send_back")
+    second = decide(case, reviewer, "send_back")
+    assert first_day < first.due_after < second.due_after == due(case)  # type: ignore[operator]
+    if order == "newest first":
+        take_back(second, reviewer)
+        assert due(case) == first.due_after
+        take_back(first, reviewer)
+    elif order == "oldest first":
+        take_back(first, reviewer)
+        assert due(case) == second.due_after
+        take_back(second, reviewer)
+    else:
+        asked: dict[str, Any] = {"decision_id": first.pk, "wish": wish(reversing.REVERSE), "actor": reviewer}
+        shown = reversing.preview(**asked, together=True)
+        reversing.reverse(**asked, shown=shown.digest, together=True)
+        for left in Decision.objects.filter(pk=second.pk, reversed_by=None):
+            take_back(left, reviewer)  # nothing made it stand on the first
+    assert due(case) == first_day
+    assert case.status == CaseStatus.OPEN
+
+
 # --- people and jobs ------------------------------------------------------------------------------------------
 
 
