@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -30,16 +30,30 @@ class NotAllowed(Exception):
     """This person may not answer this proposal; the message says why."""
 
 
-def propose_decision(*, case_id: int, wish: Wish, actor: User, expected_version: int, shown: str) -> Proposal | Outcome:
-    """Propose a decision that needs a second person, and freeze its case for everybody and every job.
+def decide_or_propose(
+    *, case_id: int, wish: Wish, actor: User, expected_version: int, shown: str
+) -> Decision | Proposal | Outcome:
+    """Decide a case; where that needs a second person propose it, and freeze the case for everybody and every job.
 
-    Takes what ``deciding.decide`` takes. Returns the proposal, or what the decision would do now when that is not what
-    was shown. Raises as ``deciding.preview``.
+    Takes what ``deciding.decide`` takes. Returns the receipt, the proposal, or what the decision would do now when that
+    is not what was shown. Raises as ``deciding.preview``.
+    """
+    asked: dict[str, Any] = {"case_id": case_id, "wish": wish, "actor": actor, "expected_version": expected_version}
+    done = deciding.decide(**asked, shown=shown)
+    if isinstance(done, Decision) or done.changed_since:
+        return done
+    return propose_decision(**asked, outcome=done)
+
+
+def propose_decision(
+    *, case_id: int, wish: Wish, actor: User, expected_version: int, outcome: Outcome
+) -> Proposal:  # fmt: skip
+    """Propose a decision with what it does (``outcome``, just looked at), and freeze its case until the answer.
+
+    Raises ``Overtaken`` or ``HeldByOther`` as ``deciding.preview``.
     """
     with transaction.atomic():
-        outcome = deciding.preview(case_id=case_id, wish=wish, actor=actor, expected_version=expected_version)
-        if outcome.digest != shown:
-            return replace(outcome, run=None, changed_since=True)
+        deciding.locked(case_id, actor, expected_version)
         proposal = Proposal.objects.create(
             deed=Deed.DECIDE,
             case_id=case_id,
@@ -130,13 +144,11 @@ def answer(*, proposal_id: int, approver: User, approve: bool, text: str = "") -
             raise NotAllowed(refusal)
         if approve and not proposal.proposed_by.has_perm(NEEDED[Deed(proposal.deed)]):
             raise NotAllowed(_("The proposer may not do this any more. Refuse the proposal."))
-        status = ProposalStatus.APPROVED if approve else ProposalStatus.REFUSED
-        if approve and not _is_as_proposed(proposal):
-            status = ProposalStatus.OUTDATED
-        _close(proposal, status, approver, text)
-        if status == ProposalStatus.APPROVED and proposal.deed != Deed.DECIDE_MANY:
-            _carry_out(proposal)
-    if status == ProposalStatus.APPROVED and proposal.deed == Deed.DECIDE_MANY:
+        if not approve:
+            _close(proposal, ProposalStatus.REFUSED, approver, text)
+        elif not _approved_and_done(proposal, approver, text):
+            _close(proposal, ProposalStatus.OUTDATED, approver, text)
+    if proposal.status == ProposalStatus.APPROVED and proposal.deed == Deed.DECIDE_MANY:
         # Each in a transaction of its own: many decisions in one would hold too many locks.
         _decide_many(proposal, set(cases.frozen_by(proposal)))
     return proposal
@@ -205,50 +217,45 @@ def _wish(proposal: Proposal) -> Wish:
     return Wish(asked["choice"], asked["target"], proposal.reason_code, proposal.reason_text)
 
 
-def _is_as_proposed(proposal: Proposal) -> bool:
-    if proposal.deed == Deed.ROLL_BACK:
-        assert proposal.run is not None
-        return _digest_of(proposal.run) == proposal.digest
-    if proposal.deed == Deed.DECIDE_MANY:
-        return many.digest_of(proposal.request["cases"], _wish(proposal)) == proposal.digest
+def _approved_and_done(proposal: Proposal, approver: User, text: str) -> bool:
+    """Approve a proposal and do what was proposed; return whether it still was that, else nothing is written."""
     try:
         with transaction.atomic():
-            done = _do(proposal)
-            transaction.set_rollback(True)
+            _close(proposal, ProposalStatus.APPROVED, approver, text)
+            is_done = _done(proposal)
+            transaction.set_rollback(not is_done)
     except (Overtaken, StandsFirm, kinds.Unacceptable):
         return False
+    return is_done
+
+
+def _done(proposal: Proposal) -> bool:
+    """Do what was proposed; return whether it is that still. Many cases are only compared: they are decided later."""
+    if proposal.deed == Deed.DECIDE_MANY:
+        return many.digest_of(proposal.request["cases"], _wish(proposal)) == proposal.digest
+    if proposal.deed == Deed.ROLL_BACK:
+        assert proposal.run is not None
+        return _digest_of(proposal.run) == proposal.digest and _roll_back_started(proposal)
+    asked: dict[str, Any] = {
+        "wish": _wish(proposal), "actor": proposal.proposed_by, "shown": proposal.digest, "proposal": proposal
+    }  # fmt: skip
+    done: Any
+    if proposal.deed == Deed.REVERSE:
+        cases.thaw(cases.frozen_by(proposal))
+        together = proposal.request["together"]
+        done = reversing.reverse(decision_id=proposal.decision_id, together=together, **asked)  # type: ignore[arg-type]
+    else:
+        version = proposal.request["version"]
+        done = deciding.decide(case_id=proposal.case_id, expected_version=version, **asked)  # type: ignore[arg-type]
     return not isinstance(done, Outcome | Reversal)
 
 
-def _do(proposal: Proposal) -> Decision | Outcome | list[Decision] | Reversal:
-    if proposal.deed == Deed.REVERSE:
-        cases.thaw(cases.frozen_by(proposal))
-        return reversing.reverse(
-            decision_id=proposal.decision_id,  # type: ignore[arg-type]
-            wish=_wish(proposal),
-            actor=proposal.proposed_by,
-            shown=proposal.digest,
-            together=proposal.request["together"],
-            proposal=proposal,
-        )
-    return deciding.decide(
-        case_id=proposal.case_id,  # type: ignore[arg-type]
-        wish=_wish(proposal),
-        actor=proposal.proposed_by,
-        expected_version=proposal.request["version"],
-        shown=proposal.digest,
-        proposal=proposal,
-    )
-
-
-def _carry_out(proposal: Proposal) -> None:
-    if proposal.deed == Deed.ROLL_BACK:
-        try:
-            start_roll_back(run_id=proposal.request["run"], actor=proposal.proposed_by.get_username(), queue=True)
-        except JobError as error:
-            raise NotAllowed(str(error)) from error
-    elif isinstance(_do(proposal), Outcome | Reversal):
-        raise NotAllowed(_("Something changed just now. Nothing was done; look at the proposal again."))
+def _roll_back_started(proposal: Proposal) -> bool:
+    try:
+        start_roll_back(run_id=proposal.request["run"], actor=proposal.proposed_by.get_username(), queue=True)
+    except JobError as error:
+        raise NotAllowed(str(error)) from error
+    return True
 
 
 def _decide_many(proposal: Proposal, wanted: set[int]) -> Report:

@@ -131,8 +131,11 @@ def measured(
     )
 
 
-def _locked(case_id: int, actor: User, expected_version: int, *, approving: bool = False) -> ReviewCase:
-    """Return the case, locked, with the lease of the actor; raises ``Overtaken`` or ``HeldByOther``."""
+def locked(case_id: int, actor: User, expected_version: int, *, approving: bool = False) -> ReviewCase:
+    """Return a case, locked until the transaction ends, on the version and with the lease of the actor.
+
+    For an approved decision (``approving``) the case is frozen instead. Raises ``Overtaken`` or ``HeldByOther``.
+    """
     case = None if approving else cases.leased(case_id, actor)
     if case is None:
         case = ReviewCase.objects.select_for_update(of=("self",)).select_related("leased_to").get(pk=case_id)
@@ -149,7 +152,7 @@ def preview(*, case_id: int, wish: Wish, actor: User, expected_version: int) -> 
     Raises ``Overtaken``, ``HeldByOther``, or ``kinds.Unacceptable`` for something that cannot be done.
     """
     with transaction.atomic():
-        case = _locked(case_id, actor, expected_version)
+        case = locked(case_id, actor, expected_version)
         with transaction.atomic():
             outcome = _done(case, wish, actor)
             transaction.set_rollback(True)
@@ -166,7 +169,7 @@ def decide(
     (``needs_approval``). Raises as ``preview``.
     """
     with transaction.atomic():
-        case = _locked(case_id, actor, expected_version, approving=proposal is not None)
+        case = locked(case_id, actor, expected_version, approving=proposal is not None)
         outcome = _done(case, wish, actor)
         if outcome.digest != shown or (outcome.needs_approval and proposal is None):
             transaction.set_rollback(True)
@@ -182,7 +185,7 @@ def decide_unseen(
     Raises as ``preview``, ``Overtaken`` also when the cause is not what it was at that version, and
     ``kinds.Unacceptable`` for one that needs a second person of its own.
     """
-    case = _locked(case_id, actor, expected_version, approving=proposal is not None)
+    case = locked(case_id, actor, expected_version, approving=proposal is not None)
     if cases.cause_digest(case) != case.cause_digest:
         raise Overtaken(case)
     outcome = _done(case, wish, actor)

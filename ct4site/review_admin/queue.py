@@ -293,9 +293,7 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
             if not confirms:
                 outcome: Any = deciding.preview(**asked)
             else:
-                outcome = deciding.decide(**asked, shown=shown)
-                if isinstance(outcome, Outcome) and outcome.needs_approval and not outcome.changed_since:
-                    outcome = approving.propose_decision(**asked, shown=shown)
+                outcome = approving.decide_or_propose(**asked, shown=shown)
         except (Overtaken, HeldByOther) as refusal:
             return self._page(request, self._case(request, case.pk), form, refusal=refusal, status=REFUSED)
         except kinds.Unacceptable as refusal:

@@ -342,7 +342,7 @@ def test_giving_a_person_to_another_scout_after_one_was_settled_needs_a_second_p
     again = deciding.decide(**asked, shown=seen.digest)
     assert isinstance(again, Outcome)
     assert (again.needs_approval, again.changed_since) == (True, False)
-    proposal = approving.propose_decision(**asked, shown=seen.digest)
+    proposal = approving.decide_or_propose(**asked, shown=seen.digest)
     assert isinstance(proposal, Proposal)
     approving.answer(proposal_id=proposal.pk, approver=approver, approve=True)
     assert LedgerEntry.objects.get(person=recruit.person).attributed_scout_id == 9

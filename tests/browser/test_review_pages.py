@@ -185,7 +185,7 @@ def pages(superuser, world) -> dict[str, str]:
     decided(case_of(CaseKind.CONFLICT, later.person_key), "choose_scout", scout_id=72)
     gone = decided(undone, "no_scout")
     reversal = taken_back(gone)
-    purge = approving.propose_decision(
+    purge = approving.decide_or_propose(
         case_id=purged.pk, wish=Wish("purge", {}, "no_evidence", "nadie lo conoce"), actor=ana,
         expected_version=purged.version, shown=previewed(purged, "purge").digest,
     )  # fmt: skip

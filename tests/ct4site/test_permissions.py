@@ -282,9 +282,7 @@ def _decided_cases() -> None:
             "actor": decider,
             "expected_version": case.version,
         }
-        shown = deciding.preview(**asked)
-        act = approving.propose_decision if shown.needs_approval else deciding.decide
-        act(**asked, shown=shown.digest)
+        approving.decide_or_propose(**asked, shown=deciding.preview(**asked).digest)
 
 
 world = made_once("world", a_world)

@@ -63,10 +63,7 @@ def gone(case: ReviewCase) -> None:
 def proposed(case: ReviewCase, actor: User) -> Proposal:
     case.refresh_from_db()
     asked = {"case_id": case.pk, "wish": NOBODY, "actor": actor, "expected_version": case.version}
-    seen = deciding.preview(**asked)
-    found = approving.propose_decision(**asked, shown=seen.digest)
-    assert isinstance(found, Proposal)
-    return found
+    return approving.propose_decision(**asked, outcome=deciding.preview(**asked))
 
 
 # --- four eyes

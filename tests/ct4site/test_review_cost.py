@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from ct4site.models import CaseKind, Decision, ReviewCase
+from ct4site.models import CaseKind, Decision, Proposal, ReviewCase
 from tests import factories
 from tests.attribution.test_reviewing import a_conflict
 from tests.factories import JUAN, PEDRO, ROSA, a_lead, a_phone, match
@@ -83,9 +83,8 @@ def asked(work: Callable[[], Any]) -> tuple[Any, list[str]]:
     return answer, [text for text in told if "django_session" not in text and 'FROM "auth_user" WHERE' not in text]
 
 
-@pytest.mark.parametrize("decision", DECISIONS)
-def test_a_case_is_opened_and_decided_with_few_statements(decision: str, reviewer: Client) -> None:
-    case, data = DECISIONS[decision]()
+def confirmed(case: ReviewCase, data: dict[str, Any], reviewer: Client) -> tuple[list[str], list[str]]:
+    """Open a case, look at what a choice does, and confirm it; return what opening and confirming asked for."""
     address = reverse("admin:ct4site_reviewcase_decide", args=[case.pk])
     page, opening = asked(lambda: reviewer.get(address))
     assert page.status_code == 200
@@ -97,6 +96,24 @@ def test_a_case_is_opened_and_decided_with_few_statements(decision: str, reviewe
     assert found is not None
     done, deciding = asked(lambda: reviewer.post(address, data | {"shown": found[1], "confirm": "1"}))
     assert done.status_code == 302
+    return opening, deciding
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_a_case_is_opened_and_decided_with_few_statements(decision: str, reviewer: Client) -> None:
+    opening, deciding = confirmed(*DECISIONS[decision](), reviewer)
     assert Decision.objects.count() == 1
     assert len(opening) <= MOST, opening
     assert len(deciding) <= MOST, deciding
+
+
+def test_a_purge_is_proposed_and_approved_with_few_statements(reviewer: Client, client: Client) -> None:
+    _opening, proposing = confirmed(quarantined().case, {"pick": "purge"}, reviewer)
+    assert len(proposing) <= MOST, proposing
+    proposal = Proposal.objects.get()
+    client.force_login(User.objects.create_superuser("eva"), backend=BACKEND)
+    address = reverse("admin:ct4site_proposal_answer", args=[proposal.pk])
+    done, approving = asked(lambda: client.post(address, {"approve": "1"}))
+    assert done.status_code == 302
+    assert Decision.objects.get().proposal == proposal
+    assert len(approving) <= MOST, approving

@@ -37,7 +37,7 @@ def a_decided_world() -> None:
     first = open_cases.filter(kind="orphan").order_by("pk")[0]
     asked: dict[str, Any] = {"actor": ana, "expected_version": first.version, "case_id": first.pk}
     asked["wish"] = Wish("purge", {}, "documents", SCRIPT)
-    approving.propose_decision(**asked, shown=deciding.preview(**asked).digest)
+    approving.decide_or_propose(**asked, shown=deciding.preview(**asked).digest)
     for kind, choice in CHOSEN.items():
         case = open_cases.filter(kind=kind, is_frozen=False).order_by("pk")[0]
         target: dict[str, Any] = {}

@@ -196,7 +196,7 @@ def test_later_decisions_are_proposed_with_it_and_none_of_them_is_taken_back_mea
     run_job(JobType.REVIEW_REFRESH)
     case = ReviewCase.objects.get(kind=CaseKind.CONFLICT, status=CaseStatus.OPEN)
     wanted: dict[str, Any] = {"case_id": case.pk, "wish": scout(3), "actor": ana, "expected_version": case.version}
-    proposal = approving.propose_decision(**wanted, shown=deciding.preview(**wanted).digest)
+    proposal = approving.decide_or_propose(**wanted, shown=deciding.preview(**wanted).digest)
     assert isinstance(proposal, Proposal)
     assert approved(proposal, eva).status == ProposalStatus.APPROVED
     second = Decision.objects.latest("pk")

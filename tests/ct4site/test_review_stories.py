@@ -180,7 +180,7 @@ class Story:
         again = deciding.preview(**asked)
         assert again.digest == shown.digest, "two previews differ"
         if shown.needs_approval:
-            proposal = approving.propose_decision(**asked, shown=shown.digest)
+            proposal = approving.decide_or_propose(**asked, shown=shown.digest)
             ended = approving.answer(proposal_id=proposal.pk, approver=self.eva, approve=True)  # type: ignore[union-attr]
             assert ended.status == ProposalStatus.APPROVED
             done: Any = Decision.objects.latest("pk")

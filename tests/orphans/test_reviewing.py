@@ -117,7 +117,7 @@ def decide(case: ReviewCase, actor: User, choice: str, target: dict[str, Any] | 
 def purge(case: ReviewCase, actor: User, approver: User) -> Decision:
     shown = deciding.preview(case_id=case.pk, wish=wish("purge"), actor=actor, expected_version=case.version)
     assert shown.needs_approval
-    proposal = approving.propose_decision(
+    proposal = approving.decide_or_propose(
         case_id=case.pk,
         wish=wish("purge"),
         actor=actor,
