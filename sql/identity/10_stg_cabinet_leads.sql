@@ -58,7 +58,8 @@ from (
 left join (
     select distinct btrim(numbers.external_id) as external_id -- blanks around a number are no difference
     from public.module_ct_cabinet_leads as numbers
-    where numbers.external_id ~ '^ *[0-9]{1,10} *$'
+    -- The length first: what is too long, as most ids are, is not looked at closely.
+    where case when octet_length(btrim(numbers.external_id)) <= 10 then numbers.external_id ~ '^ *[0-9]{1,10} *$' end
 ) as numeric_external_ids
     -- Only where it matters: most leads have an external id, and need not spell out their row's.
     on numeric_external_ids.external_id = case when nullif(btrim(leads.external_id), '') is null then leads.id::text end

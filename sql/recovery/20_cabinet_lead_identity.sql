@@ -4,28 +4,40 @@
 -- Grain: one row per lead_id.
 -- Read by: gaps, recovery impact, the jobs of recovery.
 select
-    leads.lead_id,
-    leads.lead_date,
-    links.person_key,
-    links.linked_at,
-    links.run_id as link_run_id,
-    origins.origin_tag,
-    origins.origin_source_id,
-    origins.decided_at as origin_decided_at,
-    own.id is not null as origin_is_own,
-    origins.person_key is not null and own.id is null and (
-        origins.decided_by = 'manual' or origins.resolution_status in ('resolved_manual', 'marked_legacy', 'discarded')
-    ) as origin_is_held
+    found.lead_id, found.lead_date, found.person_key, found.linked_at, found.link_run_id, found.origin_tag,
+    found.origin_source_id, found.origin_decided_at, found.origin_is_own,
+    found.is_decided and not found.origin_is_own as origin_is_held
 from (
     select
-        records.source_pk as lead_id,
-        (min(records.snapshot_at) at time zone 'America/Lima')::date as lead_date -- never the time of the load
-    from canon.stg_cabinet_leads as records
-    group by records.source_pk -- a feed may hold a record twice
-) as leads
-left join canon.identity_links as links -- 1 lead : 0..1 links
-    on links.source_table = 'module_ct_cabinet_leads' and links.source_pk = leads.lead_id
-left join canon.identity_origin as origins on origins.person_key = links.person_key -- 1 : 0..1
-left join canon.identity_links as own -- 1 : 0..1
-    on origins.origin_tag = 'cabinet_lead' and own.source_table = 'module_ct_cabinet_leads'
-    and own.source_pk = origins.origin_source_id and own.person_key = origins.person_key
+        leads.lead_id,
+        leads.lead_date,
+        links.person_key,
+        links.linked_at,
+        links.run_id as link_run_id,
+        origins.origin_tag,
+        origins.origin_source_id,
+        origins.decided_at as origin_decided_at,
+        case
+            when origins.origin_tag is distinct from 'cabinet_lead' then false
+            when origins.origin_source_id = leads.lead_id then true -- nearly always; only the others are looked up
+            else exists (
+                select 1 from canon.identity_links as own
+                where own.source_table = 'module_ct_cabinet_leads' and own.source_pk = origins.origin_source_id
+                    and own.person_key = origins.person_key
+            )
+        end as origin_is_own,
+        coalesce(origins.decided_by = 'manual', false)
+        or coalesce(origins.resolution_status in ('resolved_manual', 'marked_legacy', 'discarded'), false)
+            as is_decided
+    from (
+        select
+            records.source_pk as lead_id,
+            -- Never the time of the load.
+            min(case when records.snapshot_at is not null then records.event_date end) as lead_date
+        from canon.stg_cabinet_leads as records
+        group by records.source_pk -- a feed may hold a record twice
+    ) as leads
+    left join canon.identity_links as links -- 1 lead : 0..1 links
+        on links.source_table = 'module_ct_cabinet_leads' and links.source_pk = leads.lead_id
+    left join canon.identity_origin as origins on origins.person_key = links.person_key -- 1 : 0..1
+) as found
