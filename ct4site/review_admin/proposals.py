@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from ct4site.admin_base import NOTHING, OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to, pill
+from ct4site.admin_base import OpenFirstFilter, ReadOnlyAdmin, Section, lima_time, link_to, pill
 from ct4site.models import Decision, Deed, Proposal, ProposalStatus, Run
 from ct4site.review import approving, kinds
 from ct4site.review_admin.forms import AnswerForm, ReasonForm
@@ -35,7 +35,7 @@ class ProposalAdmin(ReadOnlyAdmin):
     change_form_template = "ct4/proposal.html"
     list_display = ("title", "of", "proposed_by", "proposed", "reason", "state")
     list_filter = (WaitingFilter, "deed")
-    list_select_related = ("case", "run", "decision__case", "proposed_by", "decided_by")
+    list_select_related = ("case", "run", "decision", "proposed_by", "decided_by")
     ordering = ("-pk",)
     sortable_by: ClassVar[tuple[str, ...] | None] = ()
     fields = ("deed", "of", "what", "proposed_by", "proposed", "reason", "reason_text", "state", "decided_by", "answered", "answer", "done")  # fmt: skip
@@ -48,7 +48,7 @@ class ProposalAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("of"))
     def of(self, proposal: Proposal) -> SafeString | str:
         if proposal.decision is not None:
-            return link_to(proposal.decision, f"{proposal.decision.case} · {proposal.decision}")
+            return link_to(proposal.decision, _("Decision %(id)s") % {"id": proposal.decision})
         return link_to(proposal.case or proposal.run)
 
     @admin.display(description=gettext_lazy("decision"))
@@ -63,8 +63,6 @@ class ProposalAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("done"))
     def done(self, proposal: Proposal) -> str:
-        if proposal.deed != Deed.DECIDE_MANY:
-            return NOTHING
         told = {"done": proposal.decisions.count(), "all": len(proposal.request["cases"])}
         return _("%(done)s of %(all)s cases decided") % told
 
@@ -92,6 +90,9 @@ class ProposalAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(require_POST(self.answer_view))
         return [path("<int:proposal_id>/answer/", view, name="ct4site_proposal_answer"), *super().get_urls()]
+
+    def get_fields(self, request: HttpRequest, obj: Proposal | None = None) -> Any:
+        return [name for name in self.fields if name != "done" or (obj and obj.deed == Deed.DECIDE_MANY)]
 
     def get_sections(self, request: HttpRequest, proposal: Proposal) -> Iterable[Section]:
         if proposal.deed == Deed.REVERSE:
