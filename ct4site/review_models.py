@@ -125,7 +125,9 @@ class ReviewCase(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.subject_key}"
+        from ct4site.review import kinds  # the rooms say it, and need the models
+
+        return f"{self.get_kind_display()} {kinds.subject_in_words(self)}"
 
     @property
     def holder(self) -> User | None:

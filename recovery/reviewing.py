@@ -204,6 +204,11 @@ def _unmatched_evidence(case: ReviewCase) -> Iterable[Section]:
         yield tries_section(key)
 
 
+def _record_in_words(subject_key: str) -> str:
+    table, _colon, key = subject_key.partition(":")
+    return f"{dict(SourceTable.choices).get(table, table)} {key}"
+
+
 UNMATCHED = Kind(
     code=CaseKind.UNMATCHED,
     causes="ops.unmatched_causes",
@@ -213,6 +218,7 @@ UNMATCHED = Kind(
     why=_why_unmatched,
     evidence=_unmatched_evidence,
     causes_in_words=UNMATCHED_CAUSES,
+    subject_in_words=_record_in_words,
     narrowed_by="""
         (source_table, source_pk) in (
             select split_part(wanted, ':', 1), substr(wanted, strpos(wanted, ':') + 1)

@@ -105,7 +105,7 @@ class Kind:
     sentence on what raised it, ``evidence`` the sections of its page, ``candidates`` the possible answers.
     ``narrowed_by`` is a condition on the view that keeps the causes of the subject keys {keys}, a text array, through an
     index of what the keys are made of; the view may have further columns for it. ``changes_links`` is false for a kind
-    whose decisions leave links and origins alone.
+    whose decisions leave links and origins alone. ``subject_in_words`` says a subject key as people know it.
     """
 
     code: str
@@ -118,6 +118,7 @@ class Kind:
     causes_in_words: Mapping[str, Text] = field(default_factory=dict)
     narrowed_by: str = "subject_key = any({keys})"
     changes_links: bool = True
+    subject_in_words: Callable[[str], str] = str
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,12 @@ def register_names(names: Names) -> None:
 def names_of(persons: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
     """Return the names of persons, by key; those without one are left out."""
     return _NAMES[0](persons) if _NAMES and persons else {}
+
+
+def subject_in_words(case: ReviewCase) -> str:
+    """Return what a case is about as people know it: a driver, a lead, a person's key."""
+    kind = _KINDS.get(case.kind)
+    return kind.subject_in_words(case.subject_key) if kind else case.subject_key
 
 
 def cause_label(case: ReviewCase) -> str:

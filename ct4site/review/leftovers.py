@@ -34,6 +34,11 @@ def subject_of(case: ReviewCase) -> tuple[int, str, str]:
     return int(run), table, key
 
 
+def _subject_in_words(subject_key: str) -> str:
+    run, table, key = subject_key.split(":", 2)
+    return _("%(table)s %(key)s (run %(run)s)") % {"table": table, "key": key, "run": run}
+
+
 def _title(case: ReviewCase) -> str:
     run, table, key = subject_of(case)
     return _("%(table)s %(key)s, left by the roll-back of run %(run)s") % {"table": table, "key": key, "run": run}
@@ -130,6 +135,7 @@ KIND = Kind(
     why=_why,
     evidence=_evidence,
     causes_in_words=WHY,
+    subject_in_words=_subject_in_words,
     narrowed_by="""
         (undone_run_id, left_table, left_key) in (
             select

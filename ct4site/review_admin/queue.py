@@ -133,8 +133,8 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
     def case(self, case: ReviewCase) -> SafeString:
         name = getattr(case, "name", "")
         if not name:
-            return format_html('<span class="key">{}</span>', case.subject_key)
-        about = "" if case.subject_key == str(case.person_key) else case.subject_key
+            return format_html('<span class="key">{}</span>', kinds.subject_in_words(case))
+        about = "" if case.subject_key == str(case.person_key) else kinds.subject_in_words(case)
         return format_html('{} <span class="key quiet small">{}</span>', name, about)
 
     @admin.display(description=gettext_lazy("kind"))
@@ -342,7 +342,7 @@ class ReviewCaseAdmin(SearchMixin, ReadOnlyAdmin):
         siblings = list(cases.siblings(case).order_by("-money_at_risk", "opened_at", "pk")[:ALIKE]) if is_open else []
         names = kinds.names_of({alike.person_key for alike in siblings if alike.person_key})
         for alike in siblings:
-            alike.name = names.get(alike.person_key, "")  # type: ignore[attr-defined, arg-type]
+            alike.name = names.get(alike.person_key) or kinds.subject_in_words(alike)  # type: ignore[attr-defined, arg-type]
             alike.mark = many.mark(alike)  # type: ignore[attr-defined]
             alike.is_ticked = alike.mark in request.POST.getlist("also")  # type: ignore[attr-defined]
         context = {

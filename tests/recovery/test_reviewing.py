@@ -365,3 +365,12 @@ def test_never_this_one_leaves_the_case_to_the_other_candidate() -> None:
     assert link is None or drivers[0] not in Link.objects.filter(person=link.person_id).values_list(
         "source_pk", flat=True
     )
+
+
+def test_a_record_is_called_by_its_feed_not_by_its_table() -> None:
+    phone, _drivers = a_family_phone(JUAN, ROSA)
+    lead = a_lead(None, phone=phone)
+    match()
+    refresh()
+    case = case_of(CaseKind.UNMATCHED, f"{lead.source_table}:{lead.source_pk}")
+    assert str(case).endswith(f"Lead de cabinet {lead.source_pk}")
