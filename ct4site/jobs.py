@@ -26,7 +26,7 @@ from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 from psycopg2 import errors, sql
 
-from ct4site import faults, sqlfiles
+from ct4site import faults, sealing, sqlfiles
 from ct4site.models import JobType, Run, RunStatus
 from ct4site.privacy import refusal
 
@@ -352,12 +352,16 @@ def _finish(run: Run, attempt: int, status: RunStatus, message: str | None, cont
     for last_try in (False, True):
         try:
             Run.objects.filter(pk=run.pk, attempt=attempt, status=RunStatus.RUNNING).update(**values)
-            return
+            break
         except (OperationalError, InterfaceError):
             if last_try:
                 logger.error("run %s: its end could not be written; it will be closed as lost", run.pk)
                 return
             connection.close()
+    try:
+        sealing.seal()
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("run %s: not sealed (%s); the end of the next run does it", run.pk, type(error).__name__)
 
 
 def perform(

@@ -89,6 +89,9 @@ class Run(models.Model):
     reverses = models.ForeignKey(
         "self", models.PROTECT, null=True, blank=True, verbose_name=_("rolls back"), related_name="reversed_by"
     )
+    # Of its audit entries, once it is over; empty for one from before there were digests. And the first entry of them.
+    digest = models.TextField(null=True, blank=True, editable=False)
+    audit_from = models.BigIntegerField(null=True, blank=True, editable=False)
 
     class Meta:
         db_table = "ingestion_runs"
@@ -153,10 +156,35 @@ class AuditEntry(models.Model):
             # Rows of a run lie together: a block range index is enough and costs writers nothing.
             BrinIndex(fields=["run"], name="audit_by_run"),
             models.Index(fields=["person_key"], name="audit_by_person", condition=Q(person_key__isnull=False)),
+            models.Index(fields=["id"], name="audit_without_run", condition=Q(run=None)),
         ]
 
     def __str__(self) -> str:
         return f"{self.action} {self.subject_table} {self.subject_key}"
+
+
+class AuditSeal(models.Model):
+    """A link of the chain that seals the audit log (reliability I8): of the entries of a run, or of those without run.
+
+    ``entries`` is the digest of what is sealed, ``digest`` that of this seal and, through the one before, of all. Seals
+    are numbered without gaps. One without run seals the entries without run after ``first_after`` up to ``last_entry``.
+    """
+
+    no = models.BigIntegerField(primary_key=True)
+    run = models.OneToOneField(Run, models.PROTECT, null=True, related_name="+")
+    first_after = models.BigIntegerField(null=True)
+    last_entry = models.BigIntegerField(null=True)
+    entries = models.TextField()
+    digest = models.TextField(unique=True)
+    sealed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "audit_seals"
+        ordering = ["-no"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.no}: {self.digest}"
 
 
 # Registered with Django by being imported here; they need only what is above.
@@ -176,6 +204,7 @@ from ct4site.review_models import (  # noqa: E402
 __all__ = [
     "PHASES",
     "AuditEntry",
+    "AuditSeal",
     "CaseKind",
     "CaseStatus",
     "ClosedBecause",

@@ -16,6 +16,7 @@ APPS = ("ct4site", "identity", "orphans", "attribution", "recovery")
 TABLES: dict[str, str] = {
     "ingestion_runs": "ops",
     "audit_log": "ops",
+    "audit_seals": "ops",
     "review_cases": "ops",
     "review_proposals": "ops",
     "review_decisions": "ops",

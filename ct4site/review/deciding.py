@@ -68,7 +68,8 @@ class Outcome:
     persons: tuple[uuid.UUID, ...] = ()
 
 
-# The rows as they were, and what is done to them; keys of rows that are made now are not known before.
+# The rows as they were, and what is done to them; keys of rows that are made now are not known before. The run is over
+# with this, so that it gets the digest of its entries, as ``seal_entries`` gives it to others.
 _DONE = """
 with told as materialized (
     select distinct on (entries.subject_table, entries.subject_key)
@@ -79,9 +80,20 @@ with told as materialized (
     order by entries.subject_table, entries.subject_key, entries.id
 ),
 
+sealed as (
+    select
+        encode(sha256(coalesce(string_agg(hashes.row_hash, ''::bytea order by hashes.id), '')), 'hex') as digest,
+        min(hashes.id) as audit_from
+    from ops.audit_hashes() as hashes
+    where hashes.run_id = %(run)s
+),
+
 counted as (
     update ops.ingestion_runs as runs
-    set stats = jsonb_build_object('audit', (select coalesce(sum(told.entries), 0) from told))
+    set stats = jsonb_build_object('audit', (select coalesce(sum(told.entries), 0) from told)),
+        digest = sealed.digest,
+        audit_from = sealed.audit_from
+    from sealed
     where runs.id = %(run)s
     returning runs.stats
 )

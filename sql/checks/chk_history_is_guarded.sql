@@ -5,10 +5,10 @@ select
     guarded.name as subject,
     'its history can be changed' as problem
 from (
-    values ('ops.audit_log'), ('canon.identity_origin_history'), ('canon.driver_orphan_quarantine_history'),
-        ('ops.identity_links_backfill_audit'), ('ops.lead_ledger_scout_backfill_audit'),
-        ('ops.lead_events_scout_backfill_audit'), ('ops.yango_payment_status_ledger'), ('ops.settlement_lines'),
-        ('ops.review_decisions'), ('ops.undo_leftovers')
+    values ('ops.audit_log'), ('ops.audit_seals'), ('canon.identity_origin_history'),
+        ('canon.driver_orphan_quarantine_history'), ('ops.identity_links_backfill_audit'),
+        ('ops.lead_ledger_scout_backfill_audit'), ('ops.lead_events_scout_backfill_audit'),
+        ('ops.yango_payment_status_ledger'), ('ops.settlement_lines'), ('ops.review_decisions'), ('ops.undo_leftovers')
 ) as guarded (name)
 where not exists (
         select 1 from pg_trigger as triggers
