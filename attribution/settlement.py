@@ -26,6 +26,7 @@ from attribution.settlement_models import PaymentStatus, PeriodStatus, Settlemen
 from ct4site import audit
 from ct4site.jobs import JobError, RunContext, counted, job, merge_counts, statement
 from ct4site.models import PHASES, AuditEntry, JobType, Run, RunStatus
+from ct4site.sealing import write_without_run
 
 COUNTS = ("lines", "adjustments", "scouts", "persons", "blocked", "not_payable_yet", "audit")
 LONGEST_NAME = 100
@@ -229,6 +230,7 @@ def open_period(*, starts_on: dt.date, ends_on: dt.date, actor: str, name: str =
                     "select to_jsonb(periods)::text from ops.settlement_periods as periods where id = %s", [period.pk]
                 )
                 after = json.loads(cursor.fetchone()[0])
+            write_without_run(actor)
             AuditEntry.objects.create(
                 actor=actor, action="open_period", subject_table="settlement_periods", subject_key=str(period.pk),
                 after=after,

@@ -32,7 +32,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ct4site import privacy
+from ct4site import privacy, sealing
 from ct4site.models import AuditEntry
 from ct4site.paginators import CappedPaginator, Keyset
 
@@ -339,14 +339,16 @@ class ReadOnlyAdmin(GuardedAdmin):
             raise PermissionDenied
         if item is None:
             raise Http404
-        AuditEntry.objects.create(
-            actor=request.user.get_username(),
-            action=privacy.REVEALED,
-            # The page, not the table: nothing of the row changed, and the history of a row must fold (I4).
-            subject_table=self.opts.label_lower,
-            subject_key=str(item.pk),
-            person_key=_person_of(item),
-        )
+        with transaction.atomic():
+            sealing.write_without_run(request.user.get_username())
+            AuditEntry.objects.create(
+                actor=request.user.get_username(),
+                action=privacy.REVEALED,
+                # The page, not the table: nothing of the row changed, and the history of a row must fold (I4).
+                subject_table=self.opts.label_lower,
+                subject_key=str(item.pk),
+                person_key=_person_of(item),
+            )
         request.session[REVEAL] = [request.path, time.time()]
         return HttpResponseRedirect(request.get_full_path())
 

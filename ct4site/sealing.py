@@ -32,7 +32,7 @@ class Verdict:
 
 
 def write_without_run(actor: str) -> None:
-    """Say who writes the entries without run of this transaction; comes before the first of them."""
+    """Say who writes the entries without run of this transaction; comes before the first of them, or that is refused."""
     with connection.cursor() as cursor:
         cursor.execute(
             "select set_config('ct4.actor', %s, true), pg_advisory_xact_lock_shared(%s)", [actor, _WITHOUT_RUN]

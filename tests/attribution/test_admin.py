@@ -37,6 +37,7 @@ from attribution.models import (
 from ct4site import jobs
 from ct4site.models import AuditEntry, JobType, Run, RunStatus
 from ct4site.rollback import start_roll_back
+from ct4site.sealing import write_without_run
 from identity.admin import finding
 from identity.models import LeadEvent, Link, MigrationRecord, Person, ScoutingRegistration
 from tests.attribution.stories import (
@@ -203,6 +204,7 @@ def test_hostile_texts_are_shown_as_text(viewer):
     an_entry(
         person, 7, hostile, evidence_json={hostile: hostile, "event_id": hostile, "scouts_in_conflict": [{"scout_id": hostile}]}
     )  # fmt: skip
+    write_without_run(hostile)
     AuditEntry.objects.create(
         actor=hostile, action=hostile, subject_table="lead_ledger", subject_key=hostile, person_key=person.pk, reason=hostile,
         after={"decision_status": hostile, "attributed_scout_id": hostile, "attribution_rule": hostile},
@@ -234,6 +236,7 @@ STORED = [
 def test_the_pages_survive_whatever_is_stored_as_evidence(viewer, stored):
     person = a_claimed_person(("scouting", 7, 1), ("scouting", 9, 3))
     entry = an_entry(person, evidence_json=stored)
+    write_without_run("x")
     AuditEntry.objects.create(
         actor="x", action="x", subject_table="lead_ledger", subject_key="x", person_key=person.pk, before={"decision_status": stored},
         after={"decision_status": "assigned", "attributed_scout_id": stored},

@@ -18,6 +18,7 @@ from attribution.following import ROWS, concerned, follow, narrowed, take_turns
 from attribution.models import LedgerEntry, PossibleSamePerson
 from attribution.settlement import open_period
 from ct4site.models import AuditEntry, JobType
+from ct4site.sealing import write_without_run
 from identity.models import CabinetPayment, LeadEvent, Link
 from tests.collection import stories
 from tests.collection.stories import CLAIMS, Recruit, ago
@@ -75,6 +76,7 @@ def assert_refresh_finds_nothing() -> None:
 
 
 def follow_for(*persons: UUID) -> None:
+    write_without_run("ana")
     follow(persons=persons, run_id=None, actor="ana")
 
 

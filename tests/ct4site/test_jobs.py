@@ -153,7 +153,7 @@ def test_a_run_that_lost_its_place_writes_nothing_more(a_job: Any) -> None:
         closed = Run.objects.filter(pk=context.run_id)
         elsewhere(lambda: closed.update(status=RunStatus.FAILED, completed_at=Now(), error_message="closed"))
         with context.transaction():
-            AuditEntry.objects.create(actor="tests", action="late", subject_table="t", subject_key="1")
+            AuditEntry.objects.create(run=context.run, actor="tests", action="late", subject_table="t", subject_key="1")
             context.count({"steps": 1})
 
     a_job(perform)

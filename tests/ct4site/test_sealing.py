@@ -28,8 +28,9 @@ def a_world() -> Run:
 
 
 def an_entry_without_run(actor: str = "ana") -> AuditEntry:
-    sealing.write_without_run(actor)
-    return AuditEntry.objects.create(actor=actor, action="decide", subject_table="t", subject_key="1")
+    with transaction.atomic():
+        sealing.write_without_run(actor)
+        return AuditEntry.objects.create(actor=actor, action="decide", subject_table="t", subject_key="1")
 
 
 def problems() -> set[tuple[str, str]]:

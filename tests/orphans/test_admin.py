@@ -19,6 +19,7 @@ from django.utils import timezone, translation
 from django.utils.html import escape
 
 from ct4site.models import AuditEntry, Run
+from ct4site.sealing import write_without_run
 from identity.models import LeadEvent, Link, Person, ScoutingRegistration
 from orphans.admin import labels, nearest
 from orphans.admin.home import drivers_without_lead
@@ -576,6 +577,7 @@ def test_the_page_shows_the_history_and_the_audit_of_this_driver_and_no_other(vi
             run=run, actor="system", action="quarantine_driver", subject_table="driver_orphan_quarantine",
             subject_key=driver_id, person_key=orphan.person, after={"status": "quarantined"},
         )  # fmt: skip
+    write_without_run("system")
     AuditEntry.objects.create(
         actor="system", action="link", subject_table="identity_links", subject_key="1", person_key=orphan.person
     )

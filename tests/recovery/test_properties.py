@@ -12,6 +12,7 @@ from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 
 from ct4site.models import JobType, Run
+from ct4site.sealing import write_without_run
 from identity.models import CabinetLead, Link, Origin
 from recovery.models import IdentityGap, MatchingAttempt, MatchingJob, RecoveredLead, RecoveryImpact
 from tests.factories import (
@@ -89,6 +90,7 @@ def write_origin(number: int, **values: Any) -> None:
         cursor.execute(f"select {state}::text", {"key": key})
         (before,) = cursor.fetchone()
         cursor.execute(change, {"key": key, **values})
+        write_without_run("ana")
         cursor.execute(
             "insert into ops.audit_log (actor, action, subject_table, subject_key, person_key, before, after)"
             f" values ('ana', 'decide', 'identity_origin', %(key)s, %(key)s::uuid, %(before)s, {state})",

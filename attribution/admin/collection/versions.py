@@ -16,6 +16,7 @@ from django.utils import timezone
 from psycopg2 import sql
 
 from attribution.models import Claim, PartnerPaymentRule, ScoutPaymentRule
+from ct4site.sealing import write_without_run
 
 Rule = PartnerPaymentRule | ScoutPaymentRule
 
@@ -110,6 +111,7 @@ def _row(rule: Rule) -> str:
 
 
 def _audit(rule: Rule, action: str, before: str | None, *, actor: str, reason: str) -> None:
+    write_without_run(actor)
     with connection.cursor() as cursor:
         cursor.execute(
             sql.SQL(_AUDIT).format(table=_table(rule)),
