@@ -162,7 +162,8 @@ _IS_LOST = """
 ingestion_runs.status = 'RUNNING'
 and not exists (
     select 1 from pg_stat_activity as activity
-    where activity.pid = ingestion_runs.backend_pid and activity.backend_start = ingestion_runs.backend_started_at
+    where activity.pid = ingestion_runs.backend_pid
+        and coalesce(activity.backend_start, ingestion_runs.backend_started_at) = ingestion_runs.backend_started_at
 )
 and (ingestion_runs.backend_pid is not null or ingestion_runs.heartbeat_at < now() - make_interval(secs => %s))
 and not (ingestion_runs.attempt = 0 and exists (select 1 from public.django_q_ormq))

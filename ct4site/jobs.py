@@ -189,7 +189,8 @@ def current_actor() -> str:
 # --- start ------------------------------------------------------------------------------------------
 
 # Alive: the back end that claimed the run still exists; before a claim (or from another tool)
-# a fresh sign of life, or a queue that still holds tasks. The database's clock decides.
+# a fresh sign of life, or a queue that still holds tasks. The database's clock decides. When the back end of another
+# role began is not told to everybody: it counts as alive.
 _LOST = """
 select runs.id
 from ops.ingestion_runs as runs
@@ -197,7 +198,8 @@ where runs.status = 'RUNNING'
     and runs.id = any(%(held)s)
     and not exists (
         select 1 from pg_stat_activity as activity
-        where activity.pid = runs.backend_pid and activity.backend_start = runs.backend_started_at
+        where activity.pid = runs.backend_pid
+            and coalesce(activity.backend_start, runs.backend_started_at) = runs.backend_started_at
     )
     and (runs.backend_pid is not null or runs.heartbeat_at < now() - make_interval(secs => %(lease)s))
     and not (runs.attempt = 0 and exists (select 1 from public.django_q_ormq))
@@ -281,7 +283,8 @@ from pg_stat_activity as activity
 where runs.id = %(run_id)s and runs.status = 'RUNNING' and activity.pid = pg_backend_pid()
     and not exists (
         select 1 from pg_stat_activity as holder
-        where holder.pid = runs.backend_pid and holder.backend_start = runs.backend_started_at
+        where holder.pid = runs.backend_pid
+            and coalesce(holder.backend_start, runs.backend_started_at) = runs.backend_started_at
             and holder.pid <> pg_backend_pid()
     )
 returning runs.attempt

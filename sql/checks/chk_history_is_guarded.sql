@@ -8,7 +8,8 @@ from (
     values ('ops.audit_log'), ('ops.audit_seals'), ('canon.identity_origin_history'),
         ('canon.driver_orphan_quarantine_history'), ('ops.identity_links_backfill_audit'),
         ('ops.lead_ledger_scout_backfill_audit'), ('ops.lead_events_scout_backfill_audit'),
-        ('ops.yango_payment_status_ledger'), ('ops.settlement_lines'), ('ops.review_decisions'), ('ops.undo_leftovers')
+        ('ops.yango_payment_status_ledger'), ('ops.settlement_lines'), ('ops.identity_matching_attempts'),
+        ('ops.cabinet_lead_recovery_events'), ('ops.review_decisions'), ('ops.undo_leftovers')
 ) as guarded (name)
 where not exists (
         select 1 from pg_trigger as triggers

@@ -9,6 +9,7 @@ where runs.status = 'RUNNING'
     and runs.heartbeat_at < now() - interval '10 minutes'
     and not exists (
         select 1 from pg_stat_activity as activity
-        where activity.pid = runs.backend_pid and activity.backend_start = runs.backend_started_at
+        where activity.pid = runs.backend_pid
+            and coalesce(activity.backend_start, runs.backend_started_at) = runs.backend_started_at
     )
     and not (runs.attempt = 0 and exists (select 1 from public.django_q_ormq));
