@@ -7,7 +7,6 @@ they write, and neither change a history nor put its guards to sleep.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.apps import apps
 from django.db import connection, transaction
@@ -95,19 +94,15 @@ def grant_to(role: str) -> int:
     Raises ``GrantError`` for a role that does not exist, cannot log in, is a superuser or the owner, and for a
     connection that is not the owner's.
     """
-    known: dict[str, Any] = {
-        "role": role,
-        "schemas": [*SCHEMAS, "public"],
-        "tables": [name.partition(".")[2] for name in rights()],
-    }
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_ROLE, known)
+        needed = rights()
+        tables = [name.partition(".")[2] for name in needed]
+        cursor.execute(_ROLE, {"role": role, "schemas": [*SCHEMAS, "public"], "tables": tables})
         _check(role, cursor.fetchone())
         cursor.execute("select current_database()")
         database = sql.Identifier(cursor.fetchone()[0])
         cursor.execute(_SEQUENCES)
         sequences = [(f"{schema}.{name}", table) for table, schema, name in cursor.fetchall()]
-        needed = rights()
         cursor.execute("select name from ops.sql_objects where kind = 'function'")
         functions = [row[0] for row in cursor.fetchall()]
         for statement in _statements(sql.Identifier(role), database, needed, sequences, functions):

@@ -46,7 +46,7 @@ def grant(role: str = ROLE) -> None:
 @pytest.fixture
 def app_role() -> Iterator[str]:
     """A login role with the rights of the application."""
-    execute(f"create role {ROLE} login")
+    execute(f"drop role if exists {ROLE}; create role {ROLE} login")
     try:
         grant()
         yield ROLE
