@@ -247,7 +247,8 @@ def test_a_decision_and_the_refresh_take_turns():
     def has_turn() -> bool:
         with connection.cursor() as cursor:
             cursor.execute(
-                "select exists (select 1 from pg_locks where locktype = 'advisory' and objid = 4005003 and granted)"
+                "select exists (select 1 from pg_locks where locktype = 'advisory' and objid = 4005003 and granted"
+                " and database = (select oid from pg_database where datname = current_database()))"
             )
             return bool(cursor.fetchone()[0])
 

@@ -304,7 +304,7 @@ def test_what_follows_from_a_decision_waits_for_nobody() -> None:
     person, case = a_conflict()
     assert cases.lease(case.pk, a_reviewer("ben"))
     events_of(person, ("migration", 9, 6))
-    run = a_run(JobType.REVIEW_DECISION)
+    run = a_run(JobType.REVIEW_DECISION, actor="ana")
     with transaction.atomic():
         follow(persons=[person.pk], run_id=run.pk, actor="ana")
     assert entry(person).evidence_json["counts"]["fleet_migration"] == 1
