@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 from django.conf import settings
 
-from bench import databases, floor, pages, quality, rival, worlds
+from bench import databases, floor, pages, quality, review_pages, rival, worlds
 from bench.report import Report, say, seconds
 from ct4site.models import JobType
 
@@ -50,6 +51,7 @@ class Bench:
         self._orphans_over_floor()
         self._scouts_over_floor()
         self._collection_over_floor()
+        self._review()
         self._recovery_over_floor()
         databases.drop_template(databases.MAIN)
         self._small_runs()
@@ -196,6 +198,21 @@ class Bench:
         worlds.settle_scouts()
         worlds.settle()
         return pages.measure()
+
+    def _review(self) -> None:
+        """Cases of the present, collected world, with a queue of a hundred a kind and of a hundred thousand."""
+        say("pages of review")
+        worlds.perform(JobType.REVIEW_REFRESH)
+        measured = review_pages.measure()
+        for step, kind in product(review_pages.STEPS, review_pages.CHOICES):
+            name = f"a case is {step}, {kind}: long queue over short"
+            if (step, kind) not in measured:
+                self.report.skip(name, "this world has none")
+                continue
+            short, long, _statements = measured[step, kind]
+            self.report.at_most(name, long / short, 1.5, seconds(long), seconds(short))
+        most = max(statements for _short, _long, statements in measured.values())
+        self.report.at_most("statements of opening or deciding a case", most, 25, form="{:.0f}")
 
     def _pages_over_tenth(self) -> None:
         """Measure the pages with a tenth of the data, and compare."""

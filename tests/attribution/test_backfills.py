@@ -379,6 +379,7 @@ def test_the_origin_of_a_founded_person_is_the_registration():
         assert cursor.fetchall() == [("scout_registration", record.source_pk, 35)]
 
 
+@pytest.mark.slow
 def test_a_row_left_open_and_linked_by_somebody_since_is_told_as_existing():
     a_driver(ROSA, phone=f"51{PHONE}")
     record = a_registration(JUAN, phone=PHONE)
@@ -453,6 +454,7 @@ def test_all_rows_of_a_person_are_in_one_chunk_whatever_its_size(settings):
     assert complaints() == {}
 
 
+@pytest.mark.slow
 def test_a_roll_back_takes_the_links_back_and_the_audit_grows():
     a_driver(JUAN, licence=LICENCE)
     records = [a_registration(JUAN, licence=LICENCE), a_registration(ROSA, phone=PHONE)]
@@ -837,6 +839,7 @@ def test_what_was_paid_stays():
     assert list(LedgerEntry.objects.values_list("pk", flat=True)) == [people[0].pk]
 
 
+@pytest.mark.slow
 def test_a_method_is_taken_back_without_the_other_steps_of_its_run():
     record = a_registration(JUAN, licence=LICENCE)
     mapped = a_mapped_lead()

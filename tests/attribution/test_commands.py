@@ -101,6 +101,7 @@ def done(name: str, told: dict[str, Any]) -> int:
 
 @pytest.mark.usefixtures("work")
 @pytest.mark.parametrize("name", JOBS)
+@pytest.mark.slow
 def test_a_dry_run_tells_what_a_run_does_and_keeps_nothing(name: str, call: Any) -> None:
     before = rows()
     code, out, err = call(name, "--dry-run", "--json")

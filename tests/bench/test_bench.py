@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from bench import floor, quality, rival
 from bench.child import peak_memory
 from bench.pages import PAGES
 from bench.report import Report
+from bench.review_pages import CHOICES, STEPS
 from bench.worlds import Lead, Truth, hold_back, many_drivers
 from identity.demo import generate
 from tests import factories
@@ -48,6 +50,8 @@ ROWS = [
     "refresh of collection over floor",
     "claims the floor makes too",
     "refresh of collection, nothing new",
+    *(f"a case is {step}, {kind}: long queue over short" for step, kind in product(STEPS, CHOICES)),
+    "statements of opening or deciding a case",
     "retry of lost leads over floor",
     "lost leads the floor finds too",
     "retry, nothing new",

@@ -415,6 +415,7 @@ def test_the_filter_by_days_overdue_agrees_with_the_rows_at_every_border_whateve
         )
 
 
+@pytest.mark.slow
 def test_a_claim_is_found_by_what_people_type(viewer):
     recruit, other = a_recruit(ago(40), trips={0: 1}, name="QUISPE MAMANI JUAN"), a_recruit(ago(40), trips={0: 1})
     Person.objects.filter(pk=recruit.person).update(primary_phone="945111222", primary_license="Q45678901")
@@ -571,6 +572,7 @@ def test_a_claim_names_its_rule_scout_other_claims_and_audit(viewer):
 # --- payments ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_payments_are_filtered_by_what_the_list_says_and_whose_they_are(viewer):
     recruit = a_recruit(ago(40), trips={0: 1})
     mine, nobodys = pays(recruit.name, 1), pays("NADIE CONOCE ESTE NOMBRE", 5)

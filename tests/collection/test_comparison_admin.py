@@ -154,6 +154,7 @@ def test_the_screen_has_a_purpose_and_passes_the_checks_of_the_admin():
     assert screen.check() == []
 
 
+@pytest.mark.slow
 def test_a_page_of_rows_takes_at_most_ten_statements_however_many_there_are(viewer, comparison):
     addresses = [
         page_of(comparison), f"{page_of(comparison)}?group=disappears&paid=yes", f"{page_of(comparison)}?q=nobody", list_of(ClaimComparison),

@@ -140,6 +140,7 @@ def walk(client: Client, address: str, direction: str, start: str = "") -> tuple
 
 
 @pytest.mark.parametrize("order", ["", "?o=1", "?o=-1", "?o=2", "?o=-2", "?o=3.-2", "?o=-4.1", "?o=2.3.4"])
+@pytest.mark.slow
 def test_every_row_is_met_once_forwards_and_backwards_whatever_the_order(viewer, order):
     some_leads(40)
     expected = [str(row.pk) for row in viewer.get(LEADS + order).context_data["cl"].queryset]

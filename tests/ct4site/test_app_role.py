@@ -74,6 +74,7 @@ def as_app(app_role: str) -> Iterator[None]:
         connection.close()
 
 
+@pytest.mark.slow
 def test_jobs_decisions_and_their_undoing_work_as_the_role(as_app: None, tmp_path: Path) -> None:
     generate(leads=200, seed=5, directory=tmp_path)
     for table in ("drivers", "module_ct_cabinet_leads", "module_ct_scouting_daily", "module_ct_migrations"):
@@ -137,6 +138,7 @@ TAMPERING = {
 
 
 @pytest.mark.parametrize("what", TAMPERING)
+@pytest.mark.slow
 def test_the_role_changes_no_history(what: str, as_app: None) -> None:
     factories.a_recruited_driver()
     factories.match()

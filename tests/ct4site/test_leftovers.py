@@ -145,6 +145,7 @@ def test_taking_back_a_try_raises_the_row_again() -> None:
     assert not is_open(KIND, case.subject_key)
 
 
+@pytest.mark.slow
 def test_a_later_roll_back_of_the_run_closes_the_case() -> None:
     case, latter, record = a_case()
     roll_back(latter)

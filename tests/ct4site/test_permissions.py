@@ -367,6 +367,7 @@ def test_every_address_opens_for_whom_the_table_says_and_for_nobody_else(clients
     assert wrong == {}
 
 
+@pytest.mark.slow
 def test_roles_that_are_asked_as_one_differ_only_where_they_are_asked_apart(world: None) -> None:
     rights = {
         group.name: {f"{right.content_type.app_label}.{right.codename}" for right in group.permissions.select_related("content_type")}

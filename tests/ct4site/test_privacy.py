@@ -270,6 +270,7 @@ def test_a_viewer_sees_personal_data_nowhere_and_a_reviewer_sees_them_where_they
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_page_and_the_list_of_persons_show_all_to_a_reviewer_and_ends_to_others(
     as_role: Callable[[str], Client], secrets: set[str]
 ) -> None:

@@ -272,6 +272,7 @@ def test_the_run_of_a_decision_is_taken_back_as_a_decision_only() -> None:
     ],
 )
 @pytest.mark.parametrize("page", ["changelist", "many"])
+@pytest.mark.slow
 def test_no_address_of_a_list_breaks_it(query: str, page: str) -> None:
     conflicts()
     answer = site(a_user("ana")).get(reverse(f"admin:ct4site_reviewcase_{page}") + "?" + query)
@@ -326,6 +327,7 @@ def test_no_number_in_an_address_breaks_it(number: str, verb: str) -> None:
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_nothing_that_is_sent_decides_a_case_by_accident(sent: dict[str, str]) -> None:
     (case,) = conflicts()
     page = site(a_user("ana"))

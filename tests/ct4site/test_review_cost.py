@@ -107,6 +107,7 @@ def test_a_case_is_opened_and_decided_with_few_statements(decision: str, reviewe
     assert len(deciding) <= MOST, deciding
 
 
+@pytest.mark.slow
 def test_a_purge_is_proposed_and_approved_with_few_statements(reviewer: Client, client: Client) -> None:
     _opening, proposing = confirmed(quarantined().case, {"pick": "purge"}, reviewer)
     assert len(proposing) <= MOST, proposing

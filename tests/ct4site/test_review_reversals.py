@@ -124,6 +124,7 @@ def test_what_changes_a_settled_amount_is_taken_back_by_two(ana: User, eva: User
     assert faults() == []
 
 
+@pytest.mark.slow
 def test_the_database_refuses_who_takes_back_with_himself(undone: Decision) -> None:
     root = User.objects.create_superuser("root")
     proposal = proposed_back(undone, root)
@@ -133,6 +134,7 @@ def test_the_database_refuses_who_takes_back_with_himself(undone: Decision) -> N
         Proposal.objects.filter(pk=proposal.pk).update(status=ProposalStatus.APPROVED, decided_by=root)
 
 
+@pytest.mark.slow
 def test_what_a_second_person_approved_is_done_again_by_two(undone: Decision, ana: User, eva: User) -> None:
     proposal = proposed_back(undone, ana)
     case = ReviewCase.objects.get(status=CaseStatus.OPEN)
@@ -151,6 +153,7 @@ def test_what_a_second_person_approved_is_done_again_by_two(undone: Decision, an
     assert faults() == []
 
 
+@pytest.mark.slow
 def test_a_reversal_that_would_do_something_else_by_now_is_outdated(undone: Decision, ana: User, eva: User) -> None:
     proposal = proposed_back(undone, ana)
     before = LedgerEntry.objects.get(person=undone.case.person_key)
@@ -161,6 +164,7 @@ def test_a_reversal_that_would_do_something_else_by_now_is_outdated(undone: Deci
 
 
 @pytest.mark.parametrize("way", ["refused", "withdrawn"])
+@pytest.mark.slow
 def test_a_refused_or_withdrawn_reversal_leaves_the_decision_and_frees_its_case(
     way: str, undone: Decision, ana: User, eva: User
 ) -> None:
@@ -174,6 +178,7 @@ def test_a_refused_or_withdrawn_reversal_leaves_the_decision_and_frees_its_case(
     assert approved(proposed_back(undone, ana), eva).status == ProposalStatus.APPROVED
 
 
+@pytest.mark.slow
 def test_what_waits_for_a_second_person_is_neither_proposed_again_nor_taken_back(undone: Decision, ana: User) -> None:
     proposal = proposed_back(undone, ana)
     for actor in (ana, a_user("luis")):
@@ -190,6 +195,7 @@ def test_what_waits_for_a_second_person_is_neither_proposed_again_nor_taken_back
         Proposal.objects.filter(pk=proposal.pk).update(decision=undone.reverses)
 
 
+@pytest.mark.slow
 def test_later_decisions_are_proposed_with_it_and_none_of_them_is_taken_back_meanwhile(ana: User, eva: User) -> None:
     first, _before = a_settled_choice(ana)
     stories.events_of(LedgerEntry.objects.get(person=first.case.person_key).person, ("scouting", 3, 2))
@@ -217,6 +223,7 @@ def test_later_decisions_are_proposed_with_it_and_none_of_them_is_taken_back_mea
     assert "MANUAL" not in str(ledger(case)[1])
 
 
+@pytest.mark.slow
 def test_from_page_to_page_a_reversal_is_proposed_and_approved(undone: Decision, ana: User, eva: User) -> None:
     mine, address = site(ana), reverse("admin:ct4site_decision_reverse", args=[undone.pk])
     seen = mine.get(address)
@@ -241,6 +248,7 @@ def test_from_page_to_page_a_reversal_is_proposed_and_approved(undone: Decision,
 
 
 @pytest.mark.parametrize("lost", ["right", "account"])
+@pytest.mark.slow
 def test_a_reversal_of_somebody_who_may_not_decide_any_more_is_not_done(
     lost: str, undone: Decision, ana: User, eva: User
 ) -> None:
@@ -254,6 +262,7 @@ def test_a_reversal_of_somebody_who_may_not_decide_any_more_is_not_done(
     assert not Decision.objects.filter(reverses=undone).exists()
 
 
+@pytest.mark.slow
 def test_only_whoever_decides_proposes_and_only_whoever_approves_answers(
     undone: Decision, ana: User, eva: User, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -58,6 +58,7 @@ def test_the_compiled_catalog_holds_what_the_source_says(catalog: polib.POFile) 
 
 @pytest.mark.skipif(shutil.which("xgettext") is None, reason="GNU gettext, which finds the texts, is not installed")
 @pytest.mark.slow
+@pytest.mark.slow
 def test_no_text_in_code_or_templates_is_missing_from_the_catalog(catalog: polib.POFile, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     ignored = shutil.ignore_patterns(".*", "tests", "bench", "docs", "__pycache__", "staticfiles", "requirements")

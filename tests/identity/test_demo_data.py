@@ -103,6 +103,7 @@ class TestReproducible:
 
 
 class TestShape:
+    @pytest.mark.slow
     def test_every_file_has_the_columns_of_its_table(self, world):
         for table, columns in COLUMNS.items():
             header = (world / f"{table}.csv").read_text(encoding="utf-8").partition("\n")[0]

@@ -432,6 +432,7 @@ class TestReasons:
         match()
         assert [seen["lacked"] for seen in unmatched_of(lead).candidates_preview["candidates"]] == ["unique_key"] * 3
 
+    @pytest.mark.slow
     def test_in_a_crowd_every_link_has_evidence_and_every_other_record_a_reason(self):
         for seed in range(4):
             with rolled_back():
@@ -609,6 +610,7 @@ class TestDisorder:
             assert other == first, set(other[1]) ^ set(first[1])
 
     @pytest.mark.parametrize("chunk", [1, 7])
+    @pytest.mark.slow
     def test_the_size_of_a_chunk_decides_nothing(self, chunk, settings):
         load(worlds.random_world(Random(11)))
         with rolled_back():

@@ -258,6 +258,7 @@ token_sets = st.lists(words, max_size=5, unique=True)
 
 @settings(max_examples=20)
 @given(st.lists(st.tuples(token_sets, token_sets), min_size=20, max_size=60))
+@pytest.mark.slow
 def test_similarity_is_symmetric_and_as_the_formula_says(pairs: list[tuple[list[str], list[str]]]) -> None:
     first, second = [list(column) for column in zip(*pairs, strict=True)]
     values = over_tokens("canon.name_similarity", first, second)
@@ -382,6 +383,7 @@ def test_the_sql_reads_dirty_text_as_the_oracle_does(values: list[str | None]) -
 
 @settings(max_examples=20)
 @given(dirty_texts)
+@pytest.mark.slow
 def test_tokens_are_those_of_the_oracle(values: list[str | None]) -> None:
     found = ask("canon.name_tokens(canon.normalize_name(a))", values)
     assert [frozenset(tokens) for tokens in found] == [normalise.tokens(normalise.name(value)) for value in values]
@@ -429,6 +431,7 @@ def codes_in_any_format(draw: st.DrawFn) -> tuple[str, str]:
 
 @settings(max_examples=20)
 @given(st.lists(codes_in_any_format(), min_size=10, max_size=50))
+@pytest.mark.slow
 def test_licences_and_plates_do_not_depend_on_case_blanks_and_signs(codes: list[tuple[str, str]]) -> None:
     plain, written = zip(*codes, strict=True)
     assert licence_keys(written) == licence_keys(plain)

@@ -439,6 +439,7 @@ def due(case: ReviewCase) -> dt.date:
     return case.due_on
 
 
+@pytest.mark.slow
 def test_a_driver_that_was_sent_back_is_due_when_it_was_once_that_is_taken_back(reviewer: User) -> None:
     case = quarantined().case
     first_day = due(case)
@@ -457,6 +458,7 @@ def test_a_driver_that_was_sent_back_is_due_when_it_was_once_that_is_taken_back(
 
 @pytest.mark.parametrize("by_hand", [True, False], ids=["with changed rows", "without changed rows"])
 @pytest.mark.parametrize("order", ["newest first", "oldest first", "together"])
+@pytest.mark.slow
 def test_sent_back_twice_the_due_day_follows_what_still_stands(by_hand: bool, order: str, reviewer: User) -> None:
     case = quarantined().case
     if by_hand:

@@ -435,6 +435,7 @@ def test_the_page_of_a_gap_says_in_a_sentence_what_is_missing(viewer, one_of_eac
         assert missing(reason) in body
 
 
+@pytest.mark.slow
 def test_what_a_retry_writes_is_what_the_page_of_the_lead_tells(viewer):
     """A lead of nobody is tried, its driver appears, it is tried again and comes back: every step is on its page."""
     lead = a_lost_lead(4, ROSA, plate=PLATE)

@@ -237,6 +237,7 @@ def test_a_lead_that_only_now_gets_its_origin_was_not_recovered_when_it_was_link
 # --- taken back -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_retries_and_roll_backs_in_turn_leave_one_story() -> None:
     lead = a_lead(JUAN, phone=PHONE)
     match()
@@ -253,6 +254,7 @@ def test_retries_and_roll_backs_in_turn_leave_one_story() -> None:
     assert not Person.objects.exists()
 
 
+@pytest.mark.slow
 def test_a_roll_back_of_a_roll_back_brings_the_recovery_back() -> None:
     lead = a_lead(JUAN, phone=PHONE)
     match()
@@ -426,6 +428,7 @@ def test_a_driver_that_vanishes_takes_nothing_back() -> None:
     assert complaints() == {}
 
 
+@pytest.mark.slow
 def test_a_quarantined_driver_whose_lead_is_found_is_released_and_a_roll_back_locks_it_up_again() -> None:
     driver = a_driver(JUAN, phone=PHONE)
     refresh()

@@ -124,6 +124,7 @@ def test_a_reason_that_matching_found_meanwhile_is_taken_over() -> None:
     assert retry()["pending"] == 0
 
 
+@pytest.mark.slow
 def test_five_tries_give_up_and_a_sixth_may_still_find() -> None:
     lead = a_lead(JUAN, phone=PHONE)
     for turn in range(5):
