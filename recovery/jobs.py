@@ -113,7 +113,7 @@ def _plan_retry(context: RunContext) -> None:
     given = context.parameters
     conditions = "\n    ".join(text for name, text in FILTERS.items() if given.get(name) is not None)
     limit = given.get("limit")
-    skipped, most = statement(
+    skipped, reads_all = statement(
         "recovery_scope",
         given | {"rules": rules_version()},
         filters=sql.SQL(conditions),
@@ -121,14 +121,18 @@ def _plan_retry(context: RunContext) -> None:
     )
     context.count({"skipped": skipped})
     # A question put to a temporary table keeps the normalising of names to one process: where most leads are taken up,
-    # all are read, and the others left out afterwards.
-    scope = "select 1 from recovery_scope as scope where scope.kind = 'match' and scope.lead_id"
-    collect_candidates(
-        {"source": ["cabinet"], "full": True}, "" if most else f"    and exists ({scope} = records.source_pk)\n"
+    # all are read, and the others left out afterwards. Few are found by the numbers of their rows.
+    few = (
+        "    and records.row_id = any(array("
+        "select unnest(array[scope.first_row, scope.last_row]) from recovery_scope as scope where scope.kind = 'match'))\n"
     )
-    if most:
+    collect_candidates({"source": ["cabinet"], "full": True}, "" if reads_all else few)
+    if reads_all:
         with connection.cursor() as cursor:
-            cursor.execute(f"delete from numbered where not exists ({scope} = numbered.source_pk)")
+            cursor.execute(
+                "delete from numbered where not exists ("
+                "select 1 from recovery_scope as scope where scope.kind = 'match' and scope.lead_id = numbered.source_pk)"
+            )
     decide_candidates()
     statement("recovery_companions", {})
     store_decisions(

@@ -1,8 +1,8 @@
 -- Unresolved leads that a retry takes up, and why: never tried, or something relevant changed since (RB4, domain.md
 -- 7.5, Q34, Q38). What would only fail again for the same reason is left out before the limit. The parts: filters,
 -- conditions on standing; limited, how many. Leaves the tables recovery_standing (all unresolved leads, cause null
--- for those not to be tried) and recovery_scope; returns how many leads were left out, and whether most of those
--- without person are taken up.
+-- for those not to be tried) and recovery_scope; returns how many leads were left out, and whether all are to be
+-- read: most of those without person are taken up, or one has rows between its first and its last.
 create temp table recovery_standing on commit drop as
 select
     gaps.lead_id,
@@ -25,7 +25,8 @@ select
         when jobs.rules_version is distinct from %(rules)s then 'rules_changed'
         when unmatched.reason_code is distinct from jobs.fail_reason then 'tried_elsewhere'
     end as cause,
-    case when unmatched.status = 'OPEN' then unmatched.record_digest end as record_digest
+    case when unmatched.status = 'OPEN' then unmatched.record_digest end as record_digest,
+    gaps.first_row, gaps.last_row, gaps.has_more_rows
 from ops.cabinet_lead_gaps as gaps
 left join ops.identity_matching_jobs as jobs -- 1 lead : 0..1
     on jobs.source_type = 'cabinet' and jobs.source_id = gaps.lead_id
@@ -51,7 +52,8 @@ where records.source_pk = standing.lead_id and standing.cause is null and standi
     and standing.record_digest <> records.record_digest;
 
 create temp table recovery_scope on commit drop as
-select standing.lead_id, standing.person_key, standing.kind, standing.cause
+select standing.lead_id, standing.person_key, standing.kind, standing.cause, standing.first_row, standing.last_row,
+    standing.has_more_rows
 from recovery_standing as standing
 where standing.cause is not null
     {filters}
@@ -61,7 +63,8 @@ create unique index on recovery_scope (lead_id);
 
 -- The origin is one for all leads of a person: who goes along is recovered with it, whatever the limit.
 insert into recovery_scope
-select standing.lead_id, standing.person_key, standing.kind, standing.cause
+select standing.lead_id, standing.person_key, standing.kind, standing.cause, standing.first_row, standing.last_row,
+    standing.has_more_rows
 from recovery_standing as standing
 where standing.cause is not null and standing.kind = 'origin'
     and exists (select 1 from recovery_scope as scope where scope.person_key = standing.person_key)
@@ -74,5 +77,7 @@ select
         where standing.cause is null
             {filters}
     ),
-    (select count(*) from recovery_scope where kind = 'match')
-    > (select count(*) from recovery_standing where kind = 'match') / 2
+    (
+        select count(*) > (select count(*) from recovery_standing where kind = 'match') / 2 or bool_or(has_more_rows)
+        from recovery_scope where kind = 'match'
+    )

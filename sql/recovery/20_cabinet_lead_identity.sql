@@ -6,7 +6,8 @@
 select
     found.lead_id, found.lead_date, found.person_key, found.linked_at, found.link_run_id, found.origin_tag,
     found.origin_source_id, found.origin_decided_at, found.origin_is_own,
-    found.is_decided and not found.origin_is_own as origin_is_held
+    found.is_decided and not found.origin_is_own as origin_is_held,
+    found.first_row, found.last_row, found.has_more_rows
 from (
     select
         leads.lead_id,
@@ -20,20 +21,23 @@ from (
         case
             when origins.origin_tag is distinct from 'cabinet_lead' then false
             when origins.origin_source_id = leads.lead_id then true -- nearly always; only the others are looked up
-            else exists (
-                select 1 from canon.identity_links as own
+            else ( -- one by one: as a question whether any exists, all links would be hashed for it
+                select true from canon.identity_links as own
                 where own.source_table = 'module_ct_cabinet_leads' and own.source_pk = origins.origin_source_id
                     and own.person_key = origins.person_key
-            )
+            ) is not null
         end as origin_is_own,
         coalesce(origins.decided_by = 'manual', false)
         or coalesce(origins.resolution_status in ('resolved_manual', 'marked_legacy', 'discarded'), false)
-            as is_decided
+            as is_decided,
+        leads.first_row, leads.last_row, leads.has_more_rows
     from (
         select
             records.source_pk as lead_id,
             -- Never the time of the load.
-            min(case when records.snapshot_at is not null then records.event_date end) as lead_date
+            min(case when records.snapshot_at is not null then records.event_date end) as lead_date,
+            -- By these an index finds the record, unless there are more.
+            min(records.row_id) as first_row, max(records.row_id) as last_row, count(*) > 2 as has_more_rows
         from canon.stg_cabinet_leads as records
         group by records.source_pk -- a feed may hold a record twice
     ) as leads
