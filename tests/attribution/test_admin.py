@@ -58,7 +58,7 @@ from tests.attribution.stories import (
 from tests.attribution.test_ledger import TABLES, day, decide
 from tests.factories import Record, a_driver, a_lead, a_registration, an_event, refresh, run_job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 B = "/admin/attribution/"
 LEDGER, CONFLICTS, BACKLOG, SCOUTS = f"{B}ledgerentry/", f"{B}scoutconflict/", f"{B}backlogperson/", f"{B}scout/"
@@ -165,7 +165,6 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 @each_screen
 def test_no_question_put_to_a_list_is_a_fault_of_the_server(viewer, model):
     many(0, 3)
@@ -197,7 +196,6 @@ def test_an_empty_list_is_a_page_too(viewer):
     assert {model: listed(viewer, list_of(model)) for model in OUR_SCREENS} == {model: [] for model in OUR_SCREENS}
 
 
-@pytest.mark.slow
 def test_hostile_texts_are_shown_as_text(viewer):
     hostile = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
     a_scout(7, hostile)
@@ -232,7 +230,6 @@ STORED = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stored", STORED, ids=range(len(STORED)))
 def test_the_pages_survive_whatever_is_stored_as_evidence(viewer, stored):
     person = a_claimed_person(("scouting", 7, 1), ("scouting", 9, 3))
@@ -259,7 +256,6 @@ ADDRESSES = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_page_asks_as_many_questions_for_ten_rows_as_for_two_hundred(viewer, monkeypatch):
     for model in OUR_SCREENS:
         monkeypatch.setattr(type(admin.site.get_model_admin(model)), "list_per_page", 100)
@@ -280,7 +276,6 @@ def test_a_page_asks_as_many_questions_for_ten_rows_as_for_two_hundred(viewer, m
     assert {address: count for address, count in asked().items() if count > few[address] + 1} == {}
 
 
-@pytest.mark.slow
 def test_the_page_of_a_person_with_many_claims_asks_no_more_than_that_of_one_with_few(viewer):
     few, much = a_person(), a_person()
     for person, number in ((few, 2), (much, 40)):
@@ -312,7 +307,6 @@ INDEXED = {
 
 
 @each_screen
-@pytest.mark.slow
 def test_a_list_is_not_sorted_by_a_column_that_nobody_offered(viewer, model):
     many(0, 2)
     for number in range(1, len(admin.site.get_model_admin(model).list_display) + 1):
@@ -375,7 +369,6 @@ TYPED = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_person_is_found_in_every_list_by_what_people_type_and_the_scout_too(viewer):
     a_scout(7, "ROJAS ANA")
     found = a_claimed_person(("scouting", 7, 1), ("scouting", 9, 3), primary_phone=PHONE, primary_license=LICENCE)
@@ -1047,7 +1040,6 @@ def test_a_fix_that_is_at_work_has_no_report_yet(viewer):
     assert sections(viewer, run) == {}
 
 
-@pytest.mark.slow
 def test_every_count_of_every_job_has_words(viewer, reports, tmp_path):
     a_scout(7)
     a_registration_of(a_person(), 9, 3)

@@ -46,7 +46,7 @@ from tests.attribution.test_admin import (
 from tests.collection.stories import a_day, a_recruit, ago, collect, drives, pays, quarantine, refresh, says, today
 from tests.shared import made_once
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 B = "/admin/attribution/"
 CLAIMS, STORED, SUMS = f"{B}claimincollection/", f"{B}claim/", f"{B}claimincollection/sums/"
@@ -162,7 +162,6 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 @each_screen
 def test_no_question_put_to_a_list_is_a_fault_of_the_server(viewer, model, world):
     viewer.raise_request_exception = False
@@ -237,7 +236,6 @@ FILTERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_page_of_claims_takes_at_most_ten_statements_however_many_rows_there_are(viewer, monkeypatch):
     others = [
         STORED, f"{STORED}?status__exact=paid", list_of(YangoPayment), list_of(PaymentState), list_of(PossibleSamePerson), "/admin/",
@@ -360,7 +358,6 @@ def test_claims_are_paged_through_without_losing_or_repeating_one(viewer, monkey
 
 
 @pytest.mark.parametrize("few", [filters.FEW, 0], ids=["few", "many"])
-@pytest.mark.slow
 def test_claims_are_filtered_by_what_they_are_worth_how_they_stand_and_through_whom(few, viewer, monkeypatch):
     monkeypatch.setattr(filters, "FEW", few)
     old, new, gone = (
@@ -415,7 +412,6 @@ def test_the_filter_by_days_overdue_agrees_with_the_rows_at_every_border_whateve
         )
 
 
-@pytest.mark.slow
 def test_a_claim_is_found_by_what_people_type(viewer):
     recruit, other = a_recruit(ago(40), trips={0: 1}, name="QUISPE MAMANI JUAN"), a_recruit(ago(40), trips={0: 1})
     Person.objects.filter(pk=recruit.person).update(primary_phone="945111222", primary_license="Q45678901")
@@ -572,7 +568,6 @@ def test_a_claim_names_its_rule_scout_other_claims_and_audit(viewer):
 # --- payments ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_payments_are_filtered_by_what_the_list_says_and_whose_they_are(viewer):
     recruit = a_recruit(ago(40), trips={0: 1})
     mine, nobodys = pays(recruit.name, 1), pays("NADIE CONOCE ESTE NOMBRE", 5)

@@ -22,7 +22,7 @@ from tests.collection.stories import a_recruit, ago, collect, pays
 from tests.collection.test_admin import a_user
 from tests.factories import run_job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 COMPARISONS = "/admin/attribution/claimcomparison/"
 
@@ -154,7 +154,6 @@ def test_the_screen_has_a_purpose_and_passes_the_checks_of_the_admin():
     assert screen.check() == []
 
 
-@pytest.mark.slow
 def test_a_page_of_rows_takes_at_most_ten_statements_however_many_there_are(viewer, comparison):
     addresses = [
         page_of(comparison), f"{page_of(comparison)}?group=disappears&paid=yes", f"{page_of(comparison)}?q=nobody", list_of(ClaimComparison),

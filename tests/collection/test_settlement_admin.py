@@ -43,7 +43,7 @@ from tests.collection.test_admin import CLAIMS, a_user, viewer  # noqa: F401  a 
 from tests.collection.test_settlement import a_recruit_of, belongs_to, close, opened, suspected
 from tests.shared import made_once
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 B = "/admin/attribution/"
 STATEMENT, PRINT, XLSX = (f"{B}statementitem/statement/{part}" for part in ("", "print/", "xlsx/"))
@@ -130,7 +130,6 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "address", [*map(list_of, OUR_SCREENS), STATEMENT, PRINT, XLSX], ids=lambda address: address.split("/")[-2]
 )
@@ -564,7 +563,6 @@ def grow(period: int, number: int) -> None:
         )
 
 
-@pytest.mark.slow
 def test_a_page_takes_at_most_ten_statements_however_many_rows_there_are(viewer, monkeypatch):  # noqa: F811
     for model in OUR_SCREENS:
         monkeypatch.setattr(type(admin.site.get_model_admin(model)), "list_per_page", 100)

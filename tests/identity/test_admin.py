@@ -32,7 +32,7 @@ from identity.models import (
 from tests import factories
 from tests.shared import made_once
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 PERSONS = "/admin/identity/person/"
 UNMATCHED = "/admin/identity/unmatched/"
@@ -92,7 +92,6 @@ def test_every_screen_has_a_purpose_and_passes_the_checks_of_the_admin():
 
 
 @pytest.mark.parametrize("model", OUR_SCREENS, ids=lambda model: model._meta.model_name)
-@pytest.mark.slow
 def test_every_list_opens_empty_and_full_and_so_does_every_page(viewer, model):
     assert viewer.get(list_of(model)).status_code == 200
     factories.a_recruited_driver()
@@ -122,7 +121,6 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", OUR_SCREENS, ids=lambda model: model._meta.model_name)
 def test_no_question_put_to_a_list_is_a_fault_of_the_server(viewer, model):
     many_rows(0, 3)
@@ -195,7 +193,6 @@ def many_rows(first: int, last: int) -> None:
     [Person, Link, Unmatched, LeadEvent, DriverIndexEntry, Origin, OriginChange, CabinetLead, Run],
     ids=lambda model: model._meta.model_name,
 )
-@pytest.mark.slow
 def test_a_list_asks_as_many_questions_for_ten_rows_as_for_two_hundred(viewer, model, monkeypatch):
     monkeypatch.setattr(type(admin.site.get_model_admin(model)), "list_per_page", 100)
     many_rows(0, 10)
@@ -242,7 +239,6 @@ def test_a_list_is_not_sorted_by_a_column_without_an_index(viewer, model):
 # --- finding ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_person_and_the_driver_are_found_by_what_people_type(viewer):
     factories.a_driver("TORRES VEGA PEDRO", phone="911222333")
     driver_id = factories.a_driver("QUISPE MAMANI JUAN", phone="+51945111222", licence="Q45678901", plate="ABC123")
@@ -425,7 +421,6 @@ def test_the_page_of_a_driver_shows_the_trips_which_have_no_list_of_their_own(vi
         assert "01-02-2026" in viewer.get(address).content.decode()
 
 
-@pytest.mark.slow
 def test_hostile_texts_of_the_feeds_are_shown_as_text_on_every_page(viewer):
     hostile = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
     driver_id = factories.a_driver(hostile, phone="945111222", plate="V5B305", park=hostile)

@@ -42,7 +42,7 @@ from tests.factories import (
     unmatched_of,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 DRIVERS = "/admin/orphans/quarantineddriver/"
 HISTORY = "/admin/orphans/quarantinechange/"
@@ -174,7 +174,6 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", OUR_SCREENS, ids=lambda model: model._meta.model_name)
 def test_no_question_put_to_a_list_is_a_fault_of_the_server(viewer, model):
     many_cases(0, 3)

@@ -47,7 +47,7 @@ from recovery.models import (
 )
 from tests.factories import JUAN, PEDRO, ROSA, a_driver, a_lead, a_name, match, refresh, run_job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 OUR_SCREENS = [
     IdentityGap, GapCase, MatchingJob, RecoveredLead, RecoveryImpact, GapDay, RedFigureDay, GapAlert,
@@ -234,7 +234,6 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 @every_screen
 def test_no_question_put_to_a_list_is_a_fault_of_the_server(viewer, model):
     many(0, 3)
@@ -292,7 +291,6 @@ def costly_addresses() -> list[str]:
     ]
 
 
-@pytest.mark.slow
 def test_a_list_asks_as_many_questions_for_ten_rows_as_for_two_hundred(viewer, monkeypatch):
     for model in OUR_SCREENS:
         monkeypatch.setattr(type(admin.site.get_model_admin(model)), "list_per_page", 100)
@@ -314,7 +312,6 @@ def test_a_list_asks_as_many_questions_for_ten_rows_as_for_two_hundred(viewer, m
     assert max(few.values()) < 15
 
 
-@pytest.mark.slow
 def test_the_start_page_and_the_page_of_a_lead_ask_the_same_number_of_questions_whatever_the_size(viewer):
     many(0, 10)
     addresses = ["/admin/", *(page_for(model, key_of(model)) for model in OUR_SCREENS)]
@@ -435,7 +432,6 @@ def test_the_page_of_a_gap_says_in_a_sentence_what_is_missing(viewer, one_of_eac
         assert missing(reason) in body
 
 
-@pytest.mark.slow
 def test_what_a_retry_writes_is_what_the_page_of_the_lead_tells(viewer):
     """A lead of nobody is tried, its driver appears, it is tried again and comes back: every step is on its page."""
     lead = a_lost_lead(4, ROSA, plate=PLATE)
