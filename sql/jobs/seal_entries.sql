@@ -8,8 +8,10 @@ from (
         select
             encode(sha256(coalesce(string_agg(hashes.row_hash, ''::bytea order by hashes.id), '')), 'hex') as digest,
             min(hashes.id) as audit_from
-        from ops.audit_hashes() as hashes
-        where hashes.run_id = ended.id
+        -- The fence keeps whole entries out of the sorting: only their hashes are put in order.
+        from (
+            select whole.id, whole.row_hash from ops.audit_hashes() as whole where whole.run_id = ended.id offset 0
+        ) as hashes
     ) as entries
     where ended.status <> 'RUNNING' and ended.digest is null
 ) as found
