@@ -103,9 +103,9 @@ def follow(*, persons: Sequence[UUID], run_id: int | None, actor: str) -> None:
     Takes all persons whose links, events or ledger rows the decision changed, those they left included; whose stored
     leads and accounts these are by now, or were, is found and followed too. The ledger's decision, then payments,
     scouts, trips and milestones, items and statements of settlement, claims. Changes of ledger and claims are audited
-    as of the run, if there is one, and the actor. Must run inside a transaction that took its turn (``take_turns``), after
-    the decision's own rows are written. One call for all persons of a transaction:
-    each keeps the locks of its temporary tables until the end.
+    as of the run, if there is one, and the actor. Must run inside a transaction that took its turn (``take_turns``),
+    after the decision's own rows are written. One call for all persons of a transaction: each keeps the locks of its
+    temporary tables until the end.
     """
     parameters = {
         **concerned(persons), **ledger_parameters(), "park": settings.PARK_ID_OBJETIVO,

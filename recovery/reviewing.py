@@ -204,8 +204,8 @@ def _unmatched_evidence(case: ReviewCase) -> Iterable[Section]:
         yield tries_section(key)
 
 
-def _record_in_words(subject_key: str) -> str:
-    table, _colon, key = subject_key.partition(":")
+def _record_in_words(case: ReviewCase) -> str:
+    table, key = unmatched.record_of(case)
     return f"{dict(SourceTable.choices).get(table, table)} {key}"
 
 

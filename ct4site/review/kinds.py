@@ -105,7 +105,7 @@ class Kind:
     sentence on what raised it, ``evidence`` the sections of its page, ``candidates`` the possible answers.
     ``narrowed_by`` is a condition on the view that keeps the causes of the subject keys {keys}, a text array, through an
     index of what the keys are made of; the view may have further columns for it. ``changes_links`` is false for a kind
-    whose decisions leave links and origins alone. ``subject_in_words`` says a subject key as people know it.
+    whose decisions leave links and origins alone. ``subject_in_words`` says a subject as people know it.
     """
 
     code: str
@@ -118,7 +118,7 @@ class Kind:
     causes_in_words: Mapping[str, Text] = field(default_factory=dict)
     narrowed_by: str = "subject_key = any({keys})"
     changes_links: bool = True
-    subject_in_words: Callable[[str], str] = str
+    subject_in_words: Callable[[ReviewCase], str] = lambda case: case.subject_key
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def names_of(persons: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
 def subject_in_words(case: ReviewCase) -> str:
     """Return what a case is about as people know it: a driver, a lead, a person's key."""
     kind = _KINDS.get(case.kind)
-    return kind.subject_in_words(case.subject_key) if kind else case.subject_key
+    return kind.subject_in_words(case) if kind else case.subject_key
 
 
 def cause_label(case: ReviewCase) -> str:

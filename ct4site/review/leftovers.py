@@ -34,8 +34,8 @@ def subject_of(case: ReviewCase) -> tuple[int, str, str]:
     return int(run), table, key
 
 
-def _subject_in_words(subject_key: str) -> str:
-    run, table, key = subject_key.split(":", 2)
+def _subject_in_words(case: ReviewCase) -> str:
+    run, table, key = subject_of(case)
     return _("%(table)s %(key)s (run %(run)s)") % {"table": table, "key": key, "run": run}
 
 

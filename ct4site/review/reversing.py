@@ -120,10 +120,9 @@ def reverse(
     back already, or it or its case waits for a second person.
     """
     with transaction.atomic():
-        point = transaction.savepoint()
         reversal, receipts = _taken_back(decision_id, wish, actor, together, proposal)
         if reversal.digest != shown or (reversal.needs_approval and proposal is None):
-            transaction.savepoint_rollback(point)
+            transaction.set_rollback(True)
             return reversal
     return receipts
 
